@@ -1,8 +1,9 @@
 //! The store for sessions in Redis 7.0 or newer, or in Valkey.
 //!
-//! A check sends plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` to write a touch.
-//! The expiry of the key encodes the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic
-//! and idempotent, and it cannot create or revive a key. Rare changes use the scripts in `migrations/`.
+//! A check sends only simple commands: `PEXPIRETIME` and `GET` in one round trip to read the record, and `PEXPIREAT …
+//! GT` to write a touch. The expiry of the key encodes the last activity (`last_seen = PEXPIRETIME - retention`). So a
+//! touch is monotonic and idempotent, and it cannot create or revive a key. Rare changes use the scripts in
+//! `migrations/`.
 
 mod connection;
 mod cut_offs;
@@ -158,7 +159,9 @@ impl RedisStore {
             .accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
-            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(
+                "no reply from Redis in time".to_owned(),
+            )),
         }
     }
 
@@ -212,7 +215,7 @@ impl RedisStore {
         stored
     }
 
-    /// Replaces a record, unless the record has changed since `stored` was read. A touch counts as a change, except if
+    /// Replaces a record, unless the record has changed since `stored` was read. A touch counts as a change, unless
     /// `even_if_touched` is `true`. Returns `false` if the record has changed.
     async fn replace_record(
         &self,
@@ -249,8 +252,8 @@ impl RedisStore {
 
     /// Encodes a session that [`RedisStore::fit_to_format`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade from plain to sealed records can begin between `fit_to_format` and `encode`. A session with a
-        // margin needs the sealed format; a session without a margin fits both formats.
+        // The upgrade from plain to sealed records can begin between `fit_to_format` and `encode`. Only the sealed
+        // format can store a margin, so a session with a margin is always encoded in the sealed format.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,
@@ -258,9 +261,9 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// Returns the expiry of a record's key. For a live session, the expiry is in decision time, because it encodes
-    /// the last activity. For a tombstone, the expiry is in the time of the Redis clock, because Redis deletes the
-    /// key with its own clock.
+    /// Returns the expiry of a record's key. For a live session, the expiry is in decision time (the common time of all
+    /// replicas), because it encodes the last activity. For a tombstone, the expiry is in the time of the Redis clock,
+    /// because Redis deletes the key with its own clock.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.expiry_with_margin(),
@@ -286,7 +289,7 @@ impl ConnectionSetup for RedisStore {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // These errors include the errors in the replies of a pipeline.
+        // `into_server_errors` also returns the errors in the replies of a pipeline.
         let is_full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));

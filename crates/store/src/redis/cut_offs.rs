@@ -32,9 +32,10 @@ use rule::RuleMember;
 
 /// How long the copy counts as complete after a complete read. The lease of the near cache has the same length.
 const LEASE: Duration = crate::cached::LEASE;
-/// The member that holds the general cut-off.
+/// The member whose score is the general cut-off.
 pub(super) const GENERAL_MEMBER: &str = "*";
-/// The member that holds the epoch: a random number that distinguishes the set from a set that Redis has lost.
+/// The member whose score is the epoch: a random number that distinguishes the set from an earlier set that Redis has
+/// lost.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
 /// The cut-offs and rules that this replica has read.
@@ -48,9 +49,9 @@ pub(super) struct LocalCopy {
     pub(super) reader: tokio::sync::Mutex<Reader>,
     /// Notified when another replica announces a change.
     pub(super) change_announced: Notify,
-    /// Notified when this replica must announce how far it has read.
+    /// Notified when this replica must announce how far it has read the changes.
     pub(super) announcement_due: Notify,
-    /// The sequence number of the last change that this replica has read. It has read all earlier changes too.
+    /// The sequence number of the last change that this replica has read. The replica has read all earlier changes too.
     pub(super) last_read_change: AtomicU64,
     steady: SteadyClock,
     /// The time until which the copy counts as complete, in milliseconds of `steady`.
@@ -101,16 +102,16 @@ impl RedisStore {
             .chain(session.provider_names())
             .map(|subject| subject_key(&subject))
             .collect();
-        let mut ask = redis::pipe();
-        ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
+        let mut read_times = redis::pipe();
+        read_times.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
         for subject_key in &subject_keys {
-            ask.cmd("ZSCORE").arg(&key).arg(&subject_key[..]);
+            read_times.cmd("ZSCORE").arg(&key).arg(&subject_key[..]);
         }
-        let rules = read_rules_command(&key);
+        let read_rules = read_rules_command(&key);
         // Curfew sends two requests, because their replies have different types.
         let (times, rules) = tokio::try_join!(
-            self.send_with_retry::<Vec<Option<u64>>>(&ask),
-            self.send_with_retry::<Vec<Member>>(&rules),
+            self.send_with_retry::<Vec<Option<u64>>>(&read_times),
+            self.send_with_retry::<Vec<Member>>(&read_rules),
         )?;
         self.apply_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
@@ -180,10 +181,10 @@ impl RedisStore {
 
 /// Returns a command that reads all rules of the set.
 pub(super) fn read_rules_command(key: &[u8]) -> redis::Cmd {
-    let mut ask = redis::cmd("ZRANGEBYSCORE");
-    ask.arg(key).arg(RULE_SCORE_BASE);
-    ask.arg(format!("({LOG_SCORE_BASE}")).arg("WITHSCORES");
-    ask
+    let mut read = redis::cmd("ZRANGEBYSCORE");
+    read.arg(key).arg(RULE_SCORE_BASE);
+    read.arg(format!("({LOG_SCORE_BASE}")).arg("WITHSCORES");
+    read
 }
 
 /// Creates a random epoch for a set without an epoch.
@@ -202,8 +203,8 @@ impl CutOffStore for RedisStore {
         forget_until: Timestamp,
     ) -> Result<Replication, StoreError> {
         let (key, name) = (self.keys.cut_offs(), subject_key(subject));
-        let mut note = self.scripts.cut_off.key(&key);
-        note.arg(&name[..])
+        let mut set = self.scripts.cut_off.key(&key);
+        set.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget_until.as_millis())
             .arg(self.managed_connection.clock().now().as_millis())
@@ -211,22 +212,22 @@ impl CutOffStore for RedisStore {
             .arg(self.keys.invalidation_channel())
             .arg(Message::CutOffs.encode())
             .arg(random_epoch()?);
-        self.send_once::<u64>(&note).await?;
+        self.send_once::<u64>(&set).await?;
         self.cut_offs.table.raise(name, at);
         // `WAIT` counts from a write on its own connection, so Curfew sends the script again on that connection.
-        Ok(self.send_and_wait_for_replicas(&note, &key).await)
+        Ok(self.send_and_wait_for_replicas(&set, &key).await)
     }
 
     async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
         let key = self.keys.cut_offs();
-        let mut ask = redis::pipe();
-        ask.cmd("ZSCORE")
+        let mut read = redis::pipe();
+        read.cmd("ZSCORE")
             .arg(&key)
             .arg(&subject_key(subject)[..])
             .cmd("ZSCORE")
             .arg(&key)
             .arg(GENERAL_MEMBER);
-        let (own, general): (Option<u64>, Option<u64>) = self.send_with_retry(&ask).await?;
+        let (own, general): (Option<u64>, Option<u64>) = self.send_with_retry(&read).await?;
         Ok(own.max(general).map(Timestamp::from_millis))
     }
 

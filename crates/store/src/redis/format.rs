@@ -11,7 +11,7 @@ pub(super) enum Format {
     Sealed,
 }
 
-/// The progress of the upgrade, as this process knows it. The progress only moves forward. After a process has seen
+/// The progress of the upgrade that this process has seen. The progress only moves forward. After a process has seen
 /// the end of the upgrade, it rejects every record that is not encrypted.
 #[derive(Debug)]
 pub(super) struct Upgrade {

@@ -109,7 +109,7 @@ impl Generation {
         }
     }
 
-    /// Returns how many losses this process has noticed.
+    /// Returns how many losses of data this process has noticed.
     pub(super) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)
     }
@@ -135,8 +135,8 @@ impl Generation {
         Ok(marker.history)
     }
 
-    /// Checks for a loss of data, and refreshes the marker when a refresh is due. `missing_marker` says what a missing
-    /// marker means to a process that has never read the marker.
+    /// Checks for a loss of data, and refreshes the marker when a refresh is due. `missing_marker` is the meaning of a
+    /// missing marker for a process that has never read the marker.
     pub(super) async fn check(
         &self,
         connection: &mut Connection,
@@ -173,7 +173,7 @@ impl Generation {
         }
     }
 
-    /// Changes the history if `change` returns `true`.
+    /// Applies `change` to the history, and writes the changed history if `change` returns `true`.
     pub(super) async fn change_history(
         &self,
         connection: &mut Connection,
@@ -217,8 +217,8 @@ impl Generation {
             _ => return Ok(false),
         };
         marker.refresh(now, STOPPED_FRESHNESS);
-        // The replacement fails if another replica has changed the marker. That replica is running, and refreshes the
-        // marker.
+        // The replacement fails if another replica has changed the marker. This is harmless, because that replica is
+        // running and refreshes the marker.
         self.marker.replace(connection, &found, &marker).await?;
         Ok(true)
     }
@@ -279,7 +279,8 @@ impl Generation {
         Ok(self.write_shard_marks(connection).await?.unwrap_or(marker))
     }
 
-    /// Writes new marks for all shards.
+    /// Writes new marks for all shards. Returns the changed marker, or `None` if this store has no shards or a shard is
+    /// unreachable.
     async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
         let (Some(shards), Some(marker)) = (&self.shards, self.read_marker(connection).await?)
         else {

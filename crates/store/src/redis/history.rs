@@ -1,4 +1,4 @@
-//! The history of data losses, which is a part of the generation marker in Redis.
+//! The history of data losses, which is a part of the generation marker (a value in Redis whose absence shows a loss).
 
 use std::future::Future;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl RedisStore {
             // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
             // continues without this write.
             Err(error) => {
-                tracing::warn!(%error, "could not write the generation marker");
+                tracing::warn!(%error, "could not write the generation marker to Redis");
                 Ok(())
             }
         }
@@ -74,7 +74,7 @@ impl RedisStore {
         self.within_budget(checking).await
     }
 
-    /// Extends the marker so that the next start assumes no loss.
+    /// Extends the marker, so that a process that starts within the next hour assumes no loss.
     pub(super) async fn mark_planned_stop(&self) {
         if !self.answers_checks {
             return;
@@ -95,8 +95,9 @@ impl RedisStore {
         }
     }
 
-    /// Extends a fresh marker for a command of an operator. If `is_new` is true, the operator declares that Redis is
-    /// new, so that Curfew assumes no loss. Returns whether there is a fresh marker.
+    /// Extends a fresh generation marker for a command of an operator, so that a process that starts within the next
+    /// hour assumes no loss of data. If `is_new` is true, the operator declares that Redis is new, so that Curfew
+    /// assumes no loss. Returns whether there is a fresh marker.
     ///
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.
@@ -140,7 +141,9 @@ impl RedisStore {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.budget, request).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(
+                "no reply from Redis in time".to_owned(),
+            )),
         }
     }
 }

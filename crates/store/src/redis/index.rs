@@ -155,7 +155,7 @@ impl RedisStore {
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 if let Err(error) = this.remove_missing(&subject, &missing).await {
-                    tracing::debug!(%error, "could not clean up the index of a subject");
+                    tracing::debug!(%error, "could not remove old entries from the index of a subject");
                 }
             });
         }

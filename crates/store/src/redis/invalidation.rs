@@ -1,4 +1,4 @@
-//! Invalidations: messages on a channel that tell every process which record has changed.
+//! Invalidations: messages about changed records, on a Redis channel to which every process subscribes.
 
 mod protocol;
 mod subscriber;

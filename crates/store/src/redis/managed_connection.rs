@@ -16,8 +16,8 @@ use crate::redis::timekeeping::Timekeeping;
 pub(in crate::redis) use reconnect::ConnectionSetup;
 
 /// Keeps a connection to Redis open. Reconnects when the connection is lost, and when the connected server is no longer
-/// the primary. Curfew does not use the `ConnectionManager` of the `redis` crate, because it does not notice that
-/// another server has replaced the primary (ADR 5).
+/// the primary. Curfew does not use the `ConnectionManager` of the `redis` crate, because `ConnectionManager` does not
+/// notice that another server has replaced the primary (ADR 5).
 pub(in crate::redis) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
@@ -36,7 +36,7 @@ pub(in crate::redis) struct ManagedConnection {
     connected_server: Mutex<Option<Address>>,
     /// The primary that supplies the time of the store.
     time_source: Mutex<Option<Address>>,
-    /// The cause of the last failure to connect.
+    /// Why the last connection failed or was dropped, for error messages.
     last_failure: Mutex<String>,
 }
 
@@ -206,13 +206,13 @@ async fn wait_for_connection(
 }
 
 fn no_reply_message(within: Duration) -> String {
-    format!("no reply within {within:?}")
+    format!("no reply from Redis within {within:?}")
 }
 
 fn not_maintained_error() -> RedisError {
     (
         ErrorKind::Client,
-        "the connection to Redis is no longer maintained",
+        "this process has closed the connection to Redis",
     )
         .into()
 }

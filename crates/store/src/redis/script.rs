@@ -31,7 +31,8 @@ pub struct ScriptTexts {
     pub withdraw: &'static str,
 }
 
-/// The scripts. Curfew calls a script with its hash. If the server does not know the hash, Curfew loads the script.
+/// The scripts. Curfew calls a script with its hash. If the server has no script with this hash, Curfew loads the
+/// script.
 pub(super) struct Scripts {
     pub(super) replace: Script,
     pub(super) swap: Script,

@@ -83,7 +83,10 @@ impl SealedValue {
         let text = std::str::from_utf8(bytes).ok()?;
         let Ok(plain) = self.key_ring.current().decrypt_text(self.purpose, text) else {
             let of = self.purpose;
-            tracing::warn!(of, "could not decrypt a value in Redis, replacing it");
+            tracing::warn!(
+                of,
+                "could not decrypt a value in Redis with token.keys, replacing the value"
+            );
             return None;
         };
         postcard::from_bytes(&plain).ok()

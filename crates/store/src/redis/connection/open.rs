@@ -74,7 +74,7 @@ pub(in crate::redis) async fn is_primary(
     let role = redis::cmd("ROLE");
     let reply = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
     let answer: Vec<redis::Value> =
-        reply.map_err(|_| ConnectError::Server("no reply".to_owned()))??;
+        reply.map_err(|_| ConnectError::Server("no reply to ROLE in time".to_owned()))??;
     let role: Option<String> = answer
         .first()
         .and_then(|role| redis::from_redis_value_ref(role).ok());
@@ -167,7 +167,9 @@ pub(in crate::redis) async fn connect_cluster(
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(Connection::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server("no reply from the cluster".to_owned())),
+        Err(_) => Err(ConnectError::Server(
+            "no reply from the Redis Cluster in time".to_owned(),
+        )),
     }
 }
 

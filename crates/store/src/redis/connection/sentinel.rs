@@ -37,11 +37,11 @@ impl Sentinels {
         }
     }
 
-    /// Asks all sentinels for the address of the primary, and returns the reply with the highest epoch. A sentinel
-    /// that is cut off from the others still names the old primary, with a lower epoch.
+    /// Asks all sentinels for the address of the primary. Returns the reply with the highest epoch, because a sentinel
+    /// that is cut off from the others still reports the former primary, with a lower epoch.
     ///
     /// # Errors
-    /// [`ConnectError`] when no majority of the sentinels names a primary.
+    /// [`ConnectError`] when no majority of the sentinels reports a primary.
     pub(in crate::redis) async fn find_primary(
         &mut self,
         settings: &RedisSettings,
@@ -54,7 +54,7 @@ impl Sentinels {
                 let request = ask_sentinel(address, connection, name, settings);
                 let answer = match tokio::time::timeout(ANSWER_TIMEOUT, request).await {
                     Ok(answer) => answer,
-                    Err(_) => Err(ConnectError::Server("no reply".to_owned())),
+                    Err(_) => Err(ConnectError::Server("no reply in time".to_owned())),
                 };
                 if answer.is_err() {
                     *connection = None;
@@ -73,7 +73,7 @@ impl Sentinels {
         if reports.len() < majority {
             let errors = errors.join("; ");
             return Err(ConnectError::Server(format!(
-                "fewer than {majority} sentinels know the primary {name:?}: {errors}"
+                "fewer than {majority} sentinels reported the address of the primary {name:?}: {errors}"
             )));
         }
         let latest_report = reports.into_iter().max_by_key(|report| report.epoch);

@@ -1,6 +1,6 @@
 //! Tracks how far a replica has read the cut-offs in Redis. The set of cut-offs also contains a log of its latest
-//! changes, and a replica reads only this log. At its start and after a gap in the log, the replica reads the whole set
-//! in pages. This module does no I/O.
+//! changes, and a replica normally reads only this log. But at its start and after a gap in the log, the replica reads
+//! the whole set in pages. This module does no I/O.
 
 use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
@@ -9,8 +9,8 @@ use crate::session::Timestamp;
 pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
 /// The score of a logged change is this base plus the sequence number of the change.
 pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
-/// The epoch of a set is this base plus a random number below 2^32. It shows whether Redis has lost the set and created
-/// another one.
+/// The epoch of a set is this base plus a random number below 2^32. The epoch shows whether Redis has lost the set and
+/// a replica has created another one.
 pub(in crate::redis) const EPOCH_BASE: u64 = 1 << 50;
 /// Maximum number of entries in one reply, so that no Redis command takes long.
 pub(in crate::redis) const PAGE_ENTRIES: usize = 1000;
@@ -59,7 +59,7 @@ impl Change {
 pub(in crate::redis) struct Head {
     /// The sequence number of the last change; 0 if there was no change.
     pub(in crate::redis) last: u64,
-    /// The epoch. `None` if only the previous version of Curfew has written the set.
+    /// The epoch. `None` if only the previous version of Curfew, which writes no epoch, has written the set.
     pub(in crate::redis) epoch: Option<u64>,
 }
 

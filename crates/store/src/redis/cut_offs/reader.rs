@@ -168,21 +168,21 @@ impl RedisStore {
     ) -> redis::RedisResult<bool> {
         let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
         let page = progress.next_page();
-        let mut ask = redis::pipe();
+        let mut pipeline = redis::pipe();
         // Curfew reads the number of the last change and the epoch first, because changes that are logged after these
         // reads have greater numbers.
-        ask.cmd("ZSCORE").arg(&key).arg("");
-        ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
-        ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
-        let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
+        pipeline.cmd("ZSCORE").arg(&key).arg("");
+        pipeline.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
+        pipeline.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
+        let log = pipeline.cmd("ZRANGEBYSCORE").arg(&key);
         log.arg(progress.next_log_score())
             .arg("+inf")
             .arg("WITHSCORES");
         log.arg("LIMIT")
             .arg(0)
             .arg(crate::redis::cut_offs::log::PAGE_ENTRIES);
-        ask.add_command(read_rules_command(&key));
-        let page_command = ask.cmd("ZRANGEBYSCORE").arg(&key);
+        pipeline.add_command(read_rules_command(&key));
+        let page_command = pipeline.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
             Some(page) => page_command
                 .arg(page.from)
@@ -203,7 +203,7 @@ impl RedisStore {
             Vec<Member>,
         );
         let (last, epoch, general, log, rules, members): Reply =
-            ask.query_async(connection).await?;
+            pipeline.query_async(connection).await?;
         let general = general.map(Timestamp::from_millis);
         if let Some(at) = general.filter(|at| Some(*at) > table.general_cut_off()) {
             table.raise_general_cut_off(at);
@@ -296,7 +296,7 @@ async fn with_timeout<T>(
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Unavailable(format!(
-            "no reply within {ANSWER_TIMEOUT:?}"
+            "no reply from Redis within {ANSWER_TIMEOUT:?}"
         ))),
     }
 }

@@ -19,7 +19,7 @@ use crate::redis::keys::Keys;
 
 /// Number of slots of a Redis Cluster.
 const SLOT_COUNT: u16 = 16_384;
-/// Number of slots for each mark.
+/// Number of slots that share one mark.
 const SLOTS_PER_MARK: u16 = 64;
 const MARK_COUNT: usize = (SLOT_COUNT / SLOTS_PER_MARK) as usize;
 /// Bytes of the time in a mark.

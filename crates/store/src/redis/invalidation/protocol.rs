@@ -16,7 +16,7 @@ pub(in crate::redis) enum Message {
     /// The record of a session changed at this time, in decision time (the common time of all replicas).
     Invalidation(SessionId, Timestamp),
     Heartbeat(Heartbeat),
-    /// A replica announces that it is running. The message contains its data, in JSON.
+    /// A replica announces that it is running. The message contains the fields of [`Replica`] as JSON.
     Introduction(Replica),
     /// The cut-offs or the rules have changed.
     CutOffs,
@@ -29,7 +29,7 @@ pub(in crate::redis) struct Heartbeat {
     pub(in crate::redis) subscription: [u8; SUBSCRIPTION_ID_BYTES],
     /// The index of the primary on which this process published the heartbeat.
     pub(in crate::redis) server: u16,
-    /// Sequence number.
+    /// The sequence number of the round. In one round, a process sends one heartbeat to each primary.
     pub(in crate::redis) number: u64,
 }
 
@@ -57,7 +57,7 @@ impl Message {
         }
     }
 
-    /// Returns `None` for an unknown message.
+    /// Decodes a message. Returns `None` if the format is unknown.
     pub(in crate::redis) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {

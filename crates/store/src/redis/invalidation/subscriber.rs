@@ -5,9 +5,9 @@
 //! them on its subscription.
 //!
 //! Each server delivers messages in order. When a heartbeat returns, all earlier messages of that server have arrived.
-//! So the process takes, for each primary, the latest heartbeat that has returned. All invalidations from before the
-//! oldest of these heartbeats have arrived. Heartbeats have numbers, because a missing number shows that an
-//! invalidation may be missing too.
+//! So the process takes, for each primary, the latest heartbeat that has returned. All invalidations that were
+//! published before the oldest of these heartbeats have arrived. Heartbeats have numbers, because a missing number
+//! shows that an invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -30,11 +30,11 @@ use crate::telemetry::{Diagnostics, Replica, Replicas};
 
 /// Interval between heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
-/// A process introduces itself once per this many heartbeats.
+/// How many heartbeats a process sends between two announcements that it is running.
 const HEARTBEATS_PER_INTRODUCTION: u64 = 10;
 /// If no heartbeat returns for this time, the subscription counts as broken.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Delay before a new subscription.
+/// Delay before a new subscription after a transient error.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
@@ -192,7 +192,7 @@ impl RedisStore {
             let servers = self.managed_connection.cluster_primaries();
             let target = self.managed_connection.subscribe_target(attempt);
             let target =
-                target.ok_or_else(|| SubscriptionError::Transient("no server known".to_owned()))?;
+                target.ok_or_else(|| SubscriptionError::Transient("no known server".to_owned()))?;
             let settings = self.managed_connection.settings();
             let channel = self.keys.invalidation_channel();
             let messages =
@@ -213,7 +213,7 @@ impl RedisStore {
             let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.managed_connection.wait_until_lost() => Err(transient("connection dropped")),
+                () = self.managed_connection.wait_until_lost() => Err(transient("the write connection was lost")),
                 _ = incarnation.changed() => Err(transient("change of primary, or a new connection")),
                 error = subscription.process_messages(messages) => Err(error),
                 error = subscription.send_heartbeats(connection, &servers, &channel) => Err(error),
@@ -309,7 +309,9 @@ impl Subscription<'_> {
     /// Processes messages until no heartbeat has returned for [`HEARTBEAT_TIMEOUT`], or an error occurs.
     async fn process_messages(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
-            let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
+            let timed_out = SubscriptionError::Transient(format!(
+                "no heartbeat returned within {HEARTBEAT_TIMEOUT:?}"
+            ));
             // Only heartbeats extend the timeout: messages from other processes do not show that this process's own
             // messages arrive.
             let round = tokio::time::timeout(
@@ -338,14 +340,16 @@ impl Subscription<'_> {
     ) -> Result<Timestamp, SubscriptionError> {
         loop {
             let Some(message) = messages.next().await else {
-                return Err(SubscriptionError::Transient("connection lost".to_owned()));
+                return Err(SubscriptionError::Transient(
+                    "the connection of the subscription was lost".to_owned(),
+                ));
             };
             match Message::decode(message.get_payload_bytes()) {
                 Some(Message::Invalidation(id, at)) => self.listener.invalidate(id, at),
                 Some(Message::Heartbeat(heartbeat)) => {
                     let round = self.heartbeats.lock().receive(&heartbeat);
                     let missing = |MissingHeartbeat| {
-                        SubscriptionError::Transient("missing heartbeat".to_owned())
+                        SubscriptionError::Transient("a heartbeat was lost".to_owned())
                     };
                     if let Some(since) = round.map_err(missing)? {
                         return Ok(since);

@@ -15,7 +15,8 @@ use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// Interval at which Curfew checks the clock, the schema and the generation marker.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Interval of the reconciliation. After an error, Curfew retries after the same time.
+/// Interval at which Curfew checks whether it must upgrade records or rebuild indexes (reconciliation). After an error,
+/// Curfew retries after the same time.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// How far the wall clock of this machine may differ from decision time (the common time of all replicas), in
 /// milliseconds. `/readyz?verbose` reports a larger difference.
@@ -48,10 +49,10 @@ impl RedisStore {
                 if self.upgrade.accepts_plain()
                     && let Err(error) = background_store.refresh_schema().await
                 {
-                    tracing::debug!(%error, "could not read the schema");
+                    tracing::debug!(%error, "could not read the schema version in Redis");
                 }
                 if let Err(error) = background_store.check_generation().await {
-                    tracing::debug!(%error, "could not check the generation marker");
+                    tracing::debug!(%error, "could not check the generation marker in Redis");
                 }
                 let losses = background_store.losses();
                 metrics.store.losses.inc_by(losses - counted_losses);

@@ -38,7 +38,7 @@ pub enum Migration {
     Upgrade,
 }
 
-/// The schema of the records, and the schema that this program writes.
+/// The schema version of the records in Redis, and the schema version that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
     /// The schema version in Redis.
@@ -78,7 +78,7 @@ impl RedisStore {
             // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
             // continues without this write.
             if let Err(error) = set.exec_async(&mut connection).await {
-                tracing::warn!(%error, "could not write the schema version");
+                tracing::warn!(%error, "could not write the schema version to Redis");
             }
         }
         let found = found.unwrap_or_else(|| u64::from(known));
@@ -95,7 +95,11 @@ impl RedisStore {
         let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
-            Err(_) => return Err(StoreError::Unavailable("no reply".to_owned())),
+            Err(_) => {
+                return Err(StoreError::Unavailable(
+                    "no reply from Redis in time".to_owned(),
+                ));
+            }
         };
         if let Some(found) = found {
             self.apply_schema_state(found, is_unfinished);
@@ -118,8 +122,9 @@ impl RedisStore {
         // two reads would look finished.
         let mut get = redis::cmd("GET");
         let found = get.arg(self.keys.schema()).query_async(connection).await?;
-        let mut ask = redis::cmd("EXISTS");
-        let is_unfinished: bool = ask.arg(self.progress_key()).query_async(connection).await?;
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(self.progress_key());
+        let is_unfinished: bool = exists.query_async(connection).await?;
         Ok((found, is_unfinished))
     }
 
@@ -154,21 +159,21 @@ impl RedisStore {
             ));
         }
         self.record_upgrade_start().await?;
-        let mut note = self.scripts.schema.key(self.keys.schema());
-        note.arg(record::VERSION);
-        self.send_once::<()>(&note).await?;
+        let mut raise_version = self.scripts.schema.key(self.keys.schema());
+        raise_version.arg(record::VERSION);
+        self.send_once::<()>(&raise_version).await?;
         self.upgrade.begin();
         // Curfew also waits if another replica has begun the upgrade, because that may have been only a moment ago.
         tokio::time::sleep(SCHEMA_POLL_TIMEOUT).await;
         Ok(())
     }
 
-    /// Records that an upgrade has begun. Curfew does this before it raises the schema version. In the opposite
-    /// order, replicas would consider the upgrade finished.
+    /// Records that an upgrade has begun. Curfew does this before it raises the schema version, because in the opposite
+    /// order replicas would consider the upgrade finished.
     async fn record_upgrade_start(&self) -> Result<(), StoreError> {
-        let mut note = redis::cmd("HSET");
-        note.arg(self.progress_key()).arg("begun").arg(1);
-        self.send_with_retry(&note).await
+        let mut set = redis::cmd("HSET");
+        set.arg(self.progress_key()).arg("begun").arg(1);
+        self.send_with_retry(&set).await
     }
 
     /// Upgrades all records to the version that this program writes. Adds sessions to the deadline queue according to
@@ -274,20 +279,18 @@ impl RedisStore {
         self.send_once(&swap).await
     }
 
-    /// Returns the cursor at which an earlier migration of this server stopped. A restarted server has a new
-    /// `run_id`, and therefore no cursor.
+    /// Returns the cursor at which an earlier migration of this server stopped. A restarted server has a new `run_id`,
+    /// and therefore no saved cursor.
     async fn saved_cursor(&self, server: &Server) -> Result<Option<String>, StoreError> {
-        let mut ask = redis::cmd("HGET");
-        ask.arg(self.progress_key()).arg(&server.run_id);
-        self.send_with_retry(&ask).await
+        let mut get = redis::cmd("HGET");
+        get.arg(self.progress_key()).arg(&server.run_id);
+        self.send_with_retry(&get).await
     }
 
     async fn record_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
-        let mut note = redis::cmd("HSET");
-        note.arg(self.progress_key())
-            .arg(&server.run_id)
-            .arg(cursor);
-        self.send_with_retry(&note).await
+        let mut set = redis::cmd("HSET");
+        set.arg(self.progress_key()).arg(&server.run_id).arg(cursor);
+        self.send_with_retry(&set).await
     }
 
     /// Records that all records have the current version.

@@ -37,7 +37,10 @@ impl RedisStore {
             .await?;
         self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
             .await?;
-        tracing::info!(added, "index rebuild finished");
+        tracing::info!(
+            added,
+            "rebuild of the subject indexes and the deadline queue finished"
+        );
         Ok(true)
     }
 
@@ -75,9 +78,9 @@ impl RedisStore {
         if session.state != State::Live {
             return Ok(false);
         }
-        let mut ask = redis::cmd("ZSCORE");
-        ask.arg(self.keys.queue()).arg(id.as_bytes());
-        let due_time: Option<u64> = self.send_with_retry(&ask).await?;
+        let mut get_score = redis::cmd("ZSCORE");
+        get_score.arg(self.keys.queue()).arg(id.as_bytes());
+        let due_time: Option<u64> = self.send_with_retry(&get_score).await?;
         if due_time.is_none() {
             self.enqueue(id, policies.deadline(&session)).await?;
         }

@@ -48,8 +48,8 @@ impl LastWalk {
     }
 }
 
-/// The note that a replica stores after a walk: when the next walk with the same keys is due, the names of the keys,
-/// and the counts.
+/// The note that a replica stores in Redis after a walk: when the next walk with the same keys is due, the names of the
+/// keys, and the counts.
 struct WalkNote<'a> {
     due: Timestamp,
     key_names: &'a str,
@@ -106,7 +106,7 @@ impl RedisStore {
         }
     }
 
-    /// Starts a walk if it is due. While replicas with two key rings run, each replica makes only a few walks, so
+    /// Starts a walk if it is due. While replicas run with different key rings, each replica makes only a few walks, so
     /// that they do not seal each other's records forever.
     async fn reseal_if_due(
         &self,
@@ -164,7 +164,10 @@ impl RedisStore {
         self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
             .await?;
         if count.outdated > 0 {
-            tracing::info!(sealed = count.outdated, "records sealed with the first key");
+            tracing::info!(
+                sealed = count.outdated,
+                "records sealed again with the first key of token.keys"
+            );
         }
         Ok(())
     }

@@ -20,8 +20,8 @@ const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
-/// Interval at which a replica that starts reads the time, until it has joined the timeline (until it knows the common
-/// time of the replicas).
+/// Interval at which a replica that starts reads the time, until it has joined the timeline (until it has determined
+/// the common time of the replicas).
 const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a replica that starts tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -121,8 +121,8 @@ impl ManagedConnection {
         Ok(connected)
     }
 
-    /// Waits until this replica knows decision time. The wait is short if the clocks agree, and takes a few seconds
-    /// if the replicas must compare their clocks.
+    /// Waits until this replica has determined decision time. The wait is short if the clocks agree, but takes a few
+    /// seconds if the replicas must compare their clocks.
     async fn join_timeline(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let joining = async {
             while !self.clock().has_joined() {
@@ -137,7 +137,9 @@ impl ManagedConnection {
         match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
             Ok(joined) => joined,
             Err(_) => {
-                let why = "could not determine the time: the clock of Redis jumps".to_owned();
+                let why = format!(
+                    "could not determine decision time within {JOIN_TIMEOUT:?}: the clock of Redis jumps"
+                );
                 Err(ConnectError::Server(why))
             }
         }

@@ -1,6 +1,6 @@
-//! Plain records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in the postcard
-//! encoding. Curfew can always decode these records. It writes them only while a replica runs that can read no other
-//! version.
+//! Plain (not encrypted) records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in
+//! the postcard encoding. Curfew can always decode these records. It writes them only while a replica runs that can
+//! read no other version.
 //!
 //! The four bytes tie the record to its session. Pipelined clients had bugs that assigned a reply to the wrong
 //! request (redis-py CVE-2023-28858). With these bytes, Curfew rejects such a reply and does not use the session of
@@ -42,8 +42,8 @@ const fn state_code(reason: EndReason) -> u8 {
     }
 }
 
-/// Returns the reason to write into a record of version 2. Older programs reject a record with the reason
-/// `signed_out`.
+/// Returns the reason to write into a record of version 2. This reason is never `signed_out`, because older programs
+/// reject a record with this reason.
 const fn version_2_reason(reason: EndReason) -> EndReason {
     match reason {
         EndReason::SignedOut => EndReason::Revoked,

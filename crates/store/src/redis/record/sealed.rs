@@ -6,7 +6,7 @@
 //! clients had bugs that assigned a reply to the wrong request (redis-py CVE-2023-28858).
 //!
 //! Optional parts are numbered fields. A field with an even number restricts the session, so a program that does not
-//! know the field rejects the record. A program ignores unknown fields with odd numbers.
+//! support the field rejects the record. But a program ignores unknown fields with odd numbers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
