@@ -1,7 +1,7 @@
 //! The only crate that reads a clock.
 //!
-//! Other code gets the time from an argument `now` or from a [`Clock`], so that tests can set it. `clippy.toml` forbids
-//! all other reads of clocks.
+//! Other code gets the time from an argument `now` or from a [`Clock`], so that tests can set the time. `clippy.toml`
+//! forbids all other reads of clocks.
 
 mod boot;
 mod samples;

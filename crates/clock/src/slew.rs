@@ -3,8 +3,8 @@ use crate::session::Timestamp;
 /// The maximum rate at which decision time deviates from the boot-time clock: 1 µs per ms (0.1 %).
 pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
 
-/// Decision time (the common time of all replicas) as a function of the boot-time clock: an offset that approaches a
-/// target at a limited rate.
+/// Decision time (the common time of all replicas) as a function of boot time (the time of the boot-time clock). The
+/// offset between the two times approaches a target at a limited rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slew {
     /// The boot time at which the offset starts to move, in milliseconds.

@@ -109,12 +109,12 @@ pub(super) struct Timeline {
     record: Option<TimelineRecord>,
     /// The boot time at which this replica first read the current record.
     record_read_at: i64,
-    /// The boot time at which this replica last read a record without `is_disputed`.
+    /// The boot time at which this replica last read a new record whose `is_disputed` is false, or its first record.
     last_undisputed_at: i64,
     /// The changes that other replicas made to the record. Each entry is the boot time of the change, and the lead of
     /// the writer's decision time over this replica's decision time, both in milliseconds.
     changes: VecDeque<(i64, i64)>,
-    /// The number of operator steps that this replica has applied.
+    /// The number of steps that operators have requested and this replica has applied.
     steps: u32,
 }
 

@@ -4,9 +4,9 @@
 //! outdated, so a check loads the record from the store before it denies a request.
 //!
 //! The cache is usable only while invalidations (messages about changed records) arrive. To verify that they arrive,
-//! this process sends heartbeats to itself on the channel of the invalidations. If it sent the last heartbeat that
-//! returned longer than [`LEASE`] ago, the cache returns nothing. When an invalidation may have been lost, the cache
-//! drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
+//! this process sends heartbeats to itself on the channel of the invalidations. The cache returns nothing if more than
+//! the [`LEASE`] has passed since this process sent the last heartbeat that has returned. When an invalidation may have
+//! been lost, the cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -30,8 +30,8 @@ use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
 use record_cache::RecordCache;
 
-/// How long the cache stays usable after this process sent the last heartbeat that returned. This is also the longest
-/// time for which this replica can still accept a session that another replica has ended.
+/// How long the cache stays usable after this process has sent a heartbeat that returns. This is also the longest time
+/// for which this replica can still accept a session that another replica has ended.
 pub const LEASE: Duration = Duration::from_secs(2);
 
 /// A wrapper that caches the records that a store has returned.

@@ -9,9 +9,9 @@ use crate::session::{Session, Subject, Timestamp};
 /// Stores cut-offs. The *cut-off* of a subject is a time: all sessions of the subject that started before this time
 /// have ended.
 ///
-/// To revoke a subject, Curfew sets a cut-off, and ends the sessions in the index of the subject. The cut-off also ends
-/// sessions that the index lost in a fail-over, and Curfew starts no session from a credential whose sign-in was before
-/// the cut-off.
+/// To revoke a subject, Curfew sets a cut-off, and ends the sessions in the index of the subject (the list of its
+/// sessions). The cut-off also ends sessions that are missing in the index after a fail-over. And Curfew starts no
+/// session from a credential whose sign-in was before the cut-off.
 ///
 /// The number of cut-offs is bounded. Beyond the bound, one general cut-off for all subjects replaces the oldest
 /// cut-offs.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::session::{Subject, Timestamp};
 
-/// The largest number of separate cut-offs, in Redis and in each replica.
+/// The largest number of cut-offs in Redis and in each replica, without the general cut-off.
 pub const MAX_CUT_OFFS: usize = 2_000_000;
 /// The number of sorted lists. The first bits of a key choose its list. Keys are hashes, so all lists have about the
 /// same length.

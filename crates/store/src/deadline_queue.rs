@@ -40,7 +40,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Changes the due time of a session that is in the queue. A session that is not in the queue is not added.
+    /// Changes the due time of a session. Does nothing if the queue does not contain the session.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.

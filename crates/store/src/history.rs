@@ -3,7 +3,7 @@
 //!
 //! A credential of another issuer starts its session when Curfew first receives it, unless the session has already
 //! ended. A tombstone (the short record of an ended session) shows the end. It stays until the absolute limit that
-//! applied at the session end has passed. The tombstone can be missing too early in two cases: the store loses data, or
+//! applied at the session end has passed. The tombstone can disappear too early in two cases: the store loses data, or
 //! an operator makes the limit longer later. In these cases, a credential from an earlier sign-in starts no session,
 //! and the user must sign in again.
 

@@ -129,7 +129,7 @@ impl RedisStore {
         self
     }
 
-    /// Returns the same store with the longer timeout for background work.
+    /// Returns the same store with a longer timeout, for background work.
     fn with_background_timeout(&self) -> Self {
         Self {
             managed_connection: Arc::clone(&self.managed_connection),

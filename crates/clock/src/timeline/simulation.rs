@@ -1,4 +1,4 @@
-//! A simulation of machines with one replica each and of a store, for property tests of the timeline.
+//! A simulation of a store and of several machines, each with one replica, for property tests of the timeline.
 
 use super::super::samples::Sample;
 use super::{Timeline, TimelineAction, TimelineRecord, Tuning};

@@ -157,7 +157,7 @@ fn two_jumps_during_joins_move_a_running_replica_forward_at_most() {
     }
 }
 
-/// [`find_violation_in_random_histories`] detects each of these faults.
+/// [`find_violation_in_random_histories`] detects each of the faults in this list.
 #[test]
 fn random_histories_detect_wrong_parameters() {
     for (fault, tuning) in [

@@ -8,8 +8,8 @@ use crate::session::{Session, SessionId, SessionMap, Timestamp};
 pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
 /// The number of shards. Each shard has its own lock, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
-/// The average size of a record in bytes, for the size limit. If the records are larger than this, the cache holds
-/// fewer of them.
+/// The average size of a record in bytes, for the size limit. If the records are larger, the cache contains fewer of
+/// them.
 const MEAN_RECORD_BYTES: usize = 1024;
 /// The bytes of a record without its strings.
 const FIXED_RECORD_BYTES: usize = 320;

@@ -9,7 +9,7 @@ use crate::session::Timestamp;
 pub struct ScriptTexts {
     /// Replaces a record if it is unchanged since the caller read it.
     pub replace: &'static str,
-    /// Replaces the value of a key if it is unchanged since the caller read it. The expiry of the key stays.
+    /// Replaces the value of a key if it is unchanged since the caller read it. The expiry of the key does not change.
     pub swap: &'static str,
     /// Claims due sessions from the deadline queue.
     pub claim: &'static str,

@@ -29,7 +29,7 @@ struct Change {
 }
 
 impl Change {
-    /// Returns `None` for a member of unknown format.
+    /// Parses an entry of the log. Returns `None` if the format is unknown.
     fn parse((member, score): &Member) -> Option<Self> {
         let number = score.checked_sub(LOG_SCORE_BASE)?;
         let digits = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
@@ -125,7 +125,8 @@ impl ReadProgress {
     ) -> bool {
         let last = head.last;
         let previous_epoch = std::mem::replace(&mut self.epoch, head.epoch);
-        // A set has no epoch before its first change, so the first epoch of an empty set does not show another set.
+        // A set has no epoch before its first change. So the first epoch of an empty set does not mean that another set
+        // has replaced it.
         let is_same_set =
             previous_epoch == head.epoch || (previous_epoch.is_none() && self.last_read == Some(0));
         let Some(mut number) = self.last_read else {

@@ -169,8 +169,8 @@ impl RedisStore {
         let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
         let page = progress.next_page();
         let mut pipeline = redis::pipe();
-        // Curfew reads the number of the last change and the epoch first, because changes that are logged after these
-        // reads have greater numbers.
+        // Curfew reads the number of the last change and the epoch before the log. In the opposite order, a change
+        // between the two reads would look like a gap in the log.
         pipeline.cmd("ZSCORE").arg(&key).arg("");
         pipeline.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         pipeline.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);

@@ -15,8 +15,8 @@ use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// A walk reads all records. If a walk found records that are sealed with another key than the first, the next walk
-/// starts after this time, because a replica with the old keys may still write such records.
+/// The time between two walks (reads of all records) if the last walk found records that are sealed with another key
+/// than the first. The next walk is necessary because a replica with the old keys may still write such records.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval at which Curfew counts the records of each key again, for `/readyz?verbose`.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
@@ -24,7 +24,7 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// Maximum number of walks with the same keys, even if each walk finds records that are sealed with other keys.
 const MAX_WALKS: u32 = 5;
 
-/// The last walk of this replica.
+/// The last walk of this replica over all records.
 struct LastWalk {
     /// The names of the keys, joined with commas.
     key_names: String,

@@ -51,7 +51,7 @@ impl ManagedConnection {
     /// it.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`], because a retry cannot succeed.
+    /// [`ConnectError::NewerSchema`] if a newer program wrote the records, because a retry cannot succeed.
     pub(in crate::redis) async fn run(
         &self,
         stop: CancellationToken,

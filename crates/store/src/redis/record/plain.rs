@@ -294,7 +294,7 @@ mod tests {
         assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
     }
 
-    /// The previous version of Curfew reads only the codes 1 to 3.
+    /// The previous version of Curfew can read only the state bytes 0 to 3, and `signed_out` is 4.
     #[test]
     fn a_sign_out_is_written_as_a_revocation() {
         let mut ended = session(1_795_426_200_000, 0, &[]);
