@@ -191,8 +191,8 @@ impl RedisStore {
             incarnation.mark_unchanged();
             let servers = self.managed_connection.cluster_primaries();
             let target = self.managed_connection.subscribe_target(attempt);
-            let target =
-                target.ok_or_else(|| SubscriptionError::Transient("no known server".to_owned()))?;
+            let target = target
+                .ok_or_else(|| SubscriptionError::Transient("no Redis server known".to_owned()))?;
             let settings = self.managed_connection.settings();
             let channel = self.keys.invalidation_channel();
             let messages =
