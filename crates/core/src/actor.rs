@@ -35,11 +35,11 @@ pub enum ActorKind {
     Policy,
     /// A client that Curfew cannot identify.
     Anonymous,
-    /// Curfew itself. Audit events also name Curfew if the original actor is no longer known.
+    /// Curfew itself. Audit events also name Curfew if the record of a session does not contain the actor.
     Curfew,
 }
 
-/// An actor as other programs receive it. The client address is only in the audit log.
+/// An actor as other programs receive it: without the client address, which only the audit log contains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ActorView {
     /// The word for the kind, see [`ActorKind::as_str`].
@@ -141,8 +141,8 @@ impl Actor {
         }
     }
 
-    /// The actor that ended a session, as far as its record shows: the policy for a limit, the owner for a sign-out.
-    /// For a revocation, the result is Curfew, because the record does not name the revoking actor.
+    /// The actor that ended a session, as far as the session record shows. For a limit, the actor is the policy. For a
+    /// sign-out, the actor is the owner. For a revocation, the result is Curfew, because the record names no actor.
     #[must_use]
     pub fn of_end(reason: EndReason, session: &Session) -> Self {
         match reason {

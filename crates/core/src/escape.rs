@@ -61,8 +61,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Escapes Prometheus' text format. Its label values have escapes only for `\`, `"` and a line feed. Therefore an
-/// unsafe character becomes `\u{202e}` with its backslash escaped.
+/// Escapes output in Prometheus' text format. In label values, this format has escapes only for `\`, `"` and a line
+/// feed. Therefore an unsafe character becomes `\\u{202e}`: an escape such as `\u{202e}`, with its backslash escaped.
 #[must_use]
 pub fn metrics(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| it != '\n' && is_unsafe(it);
@@ -77,9 +77,9 @@ pub fn html(text: &str) -> String {
     escape_markup(&line(text))
 }
 
-/// Escapes the value of an HTML attribute that a browser sends back or follows. Unsafe characters become character
-/// references, so the browser reads the original value. HTML has no references for control characters, so they become
-/// escapes such as `\u{7}`.
+/// Escapes a value that a browser reads from an HTML attribute, such as a link or the value of a form field. Unsafe
+/// characters become character references, so the browser reads the original value. But HTML has no references for
+/// control characters, so control characters become escapes such as `\u{7}`.
 #[must_use]
 pub fn html_value(text: &str) -> String {
     let text = replace(&escape_markup(text), char::is_control, |it, to| {
@@ -125,8 +125,8 @@ fn replace(
     Cow::Owned(escaped)
 }
 
-/// A writer that applies an escape function. Each call of `write` must contain whole characters, as `write!`
-/// guarantees.
+/// A writer that applies an escape function. Each call of `write` must pass whole characters. Calls through `write!`
+/// always do.
 #[derive(Debug)]
 pub struct EscapingWriter<W> {
     inner: W,

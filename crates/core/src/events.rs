@@ -22,8 +22,8 @@ pub struct SessionEnded {
     pub last_seen: String,
     /// When the session ended (RFC 3339).
     pub ended: String,
-    /// Whether this event may be a duplicate, because the process that ended the session stopped before it could
-    /// acknowledge the delivery.
+    /// `true` if this event may be a duplicate, because the process that ended the session stopped before it could
+    /// acknowledge the first delivery.
     pub redelivered: bool,
     /// The actor that ended the session.
     pub actor: ActorView,

@@ -109,7 +109,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// Sets all headers for an identity; for the default identity, all values are empty.
+    /// Sets all headers for an identity. For [`Identity::default`], all values are empty.
     pub fn write(&self, headers: &mut HeaderMap, identity: &Identity<'_>) {
         let groups = identity.joined_groups();
         for (names, text) in [
@@ -133,8 +133,8 @@ impl IdentityHeaders {
                 headers.append(name.clone(), header_value(group));
             }
         }
-        // `Authorization` is not cleared: it may hold a credential of the application, which the back end verifies
-        // itself.
+        // `Authorization` is not cleared, because the client may send a credential of the application in this header.
+        // The back end verifies such a credential itself.
         for name in self.relayed.iter().filter(|name| **name != AUTHORIZATION) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }

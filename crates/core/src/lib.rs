@@ -1,7 +1,8 @@
 //! The rules of Curfew: sessions, policies, credentials and identity.
 //!
 //! No code in this crate reads a clock or a file, or uses the network. Functions depend only on their arguments, and
-//! types validate their values at construction. Other crates do the input and output, and act on the results.
+//! types validate their values at construction. Other crates read the input, call these functions, and act on the
+//! results.
 //!
 //! The modules form layers. Each layer uses only layers that come earlier in this list:
 //!

@@ -37,7 +37,7 @@ pub struct RevocationConditions {
 pub struct RevocationRule {
     /// The sessions that the rule ends.
     pub conditions: RevocationConditions,
-    /// Only sessions that started before this time end.
+    /// The rule ends only sessions that started before this time.
     pub before: Timestamp,
 }
 
@@ -53,7 +53,7 @@ pub enum Match {
 }
 
 impl RevocationConditions {
-    /// Whether every session matches, because no condition is set.
+    /// Whether no condition is set, so that every session matches.
     #[must_use]
     pub fn match_everybody(&self) -> bool {
         *self == Self::default()
@@ -124,7 +124,7 @@ impl RevocationRule {
     }
 }
 
-/// The source of a session.
+/// The source that the record names; a record without a source is from the admin API.
 fn source_of(session: &Session) -> &str {
     let source = session.attributes.get(Attributes::SOURCE).next();
     source.unwrap_or(ADMIN_API_SOURCE)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub const REDACTED: &str = "[redacted]";
 
 /// A value that never appears in logs, errors or output: formatting and serialisation write [`REDACTED`]. An empty
-/// secret is replaced, too, so the output does not show that it is empty.
+/// secret is replaced, too, so the output does not show whether the secret is empty.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret<T>(T);

@@ -22,11 +22,11 @@ pub enum YamlError {
         /// The parser's description.
         message: String,
     },
-    /// The nesting exceeds [`MAX_NESTING_LEVELS`] levels.
-    #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
+    /// The nesting exceeds [`MAX_NESTING_LEVELS`]. The value is the line, counted from 1.
+    #[error("line {0}: the YAML is nested more than {MAX_NESTING_LEVELS} levels deep")]
     TooDeep(usize),
-    /// The expanded document exceeds [`MAX_EXPANDED_BYTES`] bytes.
-    #[error("line {0}: more than 64 MiB with aliases expanded")]
+    /// The expanded document exceeds [`MAX_EXPANDED_BYTES`]. The value is the line, counted from 1.
+    #[error("line {0}: the YAML has more than 64 MiB with aliases expanded")]
     TooLarge(usize),
 }
 

@@ -106,7 +106,7 @@ fn mistakes_in_jwt_settings_are_reported() {
         ),
         (
             &invalid_key_file,
-            "not a JSON Web Key Set, nor a public key in PEM",
+            "neither a JSON Web Key Set nor a public key in PEM",
         ),
     ] {
         let errors = problems_of_jwt(text);

@@ -42,7 +42,7 @@ impl fmt::Display for Right {
     }
 }
 
-/// An admin token as configured. Curfew knows its hash, but not the token.
+/// An admin token as configured: with the hash of the token, but without the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedToken {
     /// The name in audit events and in the console.
@@ -66,9 +66,9 @@ impl NamedToken {
         }
     }
 
-    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. The session record of
-    /// an operator who signed in with the token contains the fingerprint, so that Curfew finds the token again. The
-    /// fingerprint does not reveal the token.
+    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. If an operator signs
+    /// in with the token, the session record contains the fingerprint, so that Curfew can find the token in the
+    /// configuration. The fingerprint does not reveal the token.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         derive_id("admin token", &[&self.hash]).to_string()

@@ -1,4 +1,4 @@
-//! Sessions of another authorization service: the request to it, and the interpretation of its response.
+//! Sessions of another authorization service: the request to the service, and the interpretation of its response.
 
 mod request;
 mod response;

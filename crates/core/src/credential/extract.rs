@@ -33,7 +33,7 @@ pub enum PresentedCredential<'a> {
     Token(&'a [u8]),
     /// A credential that is expected to be a token of an identity provider.
     Jwt(&'a [u8]),
-    /// The request has only a bearer token that no configured source issues.
+    /// The only credential of the request is a bearer token that no configured source issues.
     Foreign,
     /// The request has several different credentials. Curfew cannot know which one the back end would use.
     Ambiguous,

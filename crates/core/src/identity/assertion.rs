@@ -26,7 +26,7 @@ pub struct AssertionSigner {
     pub lifetime: Duration,
     /// The key that signs assertions.
     pub key: AssertionKey,
-    /// Other published keys: retired keys for assertions that are still valid, and future keys.
+    /// Other published keys: future keys, and retired keys, with which applications verify older assertions.
     pub other_keys: Vec<AssertionKey>,
 }
 

@@ -34,8 +34,9 @@ pub enum AttributeError {
 }
 
 impl Attributes {
-    /// The attribute with the names of the session and its subject at the identity provider. The provider's logout
-    /// notices end the sessions that have these names.
+    /// The attribute that identifies the session and its subject at the identity provider. Its values are
+    /// pseudo-subjects, which contain hashes. A logout notice of the provider ends all sessions with the pseudo-subject
+    /// that the notice refers to.
     pub const PROVIDER: &'static str = "provider";
     /// The attribute that names the source of the session: `jwt`, `delegated` or `login`. Sessions from the admin API
     /// do not have this attribute.
@@ -46,7 +47,7 @@ impl Attributes {
     /// The attribute with the subject's groups.
     pub const GROUPS: &'static str = "groups";
 
-    /// The attribute that is [`Attributes::UNKNOWN`] if Curfew does not know the subject's groups.
+    /// The attribute with the value [`Attributes::UNKNOWN`] if Curfew does not know the subject's groups.
     pub const GROUPS_STATE: &'static str = "curfew_groups";
     /// The value of [`Attributes::GROUPS_STATE`] if the provider sent a reference instead of the groups, or a format
     /// that Curfew does not support.

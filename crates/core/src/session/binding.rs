@@ -12,7 +12,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Whether the session is bound to nothing.
+    /// Whether the session is valid from any network and with any user agent.
     #[must_use]
     pub const fn is_unbound(&self) -> bool {
         self.network.is_none() && self.user_agent.is_none()
@@ -27,8 +27,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of an address with a prefix of `bits` bits, or of all bits of the address if the address has fewer
-    /// bits. An IPv4-mapped IPv6 address counts as IPv4.
+    /// The network of an address: the first `bits` bits of the address. If the address has fewer bits, the network
+    /// contains only this address. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn of(address: IpAddr, bits: u8) -> Self {
         let address = address.to_canonical();

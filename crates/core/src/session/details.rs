@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
-/// Optional properties of a session. A property is `None` if it is unknown or does not apply.
+/// Optional properties of a session. A property is `None` if it is unknown or does not apply. At a sign-in, Curfew sets
+/// only `host`, `refresh_token` and `revalidation`; the other properties come from records in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// The client's address at the sign-in.
@@ -23,7 +24,7 @@ pub struct Details {
     pub service_name: Option<Arc<str>>,
     /// The region that the session belongs to.
     pub home_region: Option<Arc<str>>,
-    /// The refresh token, with which Curfew asks the provider whether the subject may still be signed in.
+    /// The refresh token, with which Curfew asks the provider whether the subject may stay signed in.
     pub refresh_token: Option<Secret<String>>,
     /// When the provider last confirmed the session, and when Curfew asks the provider again.
     pub revalidation: Option<Revalidation>,
@@ -31,8 +32,8 @@ pub struct Details {
     pub ended_by: Option<Arc<str>>,
 }
 
-/// A refresh token from a sign-in, and the first state of revalidation: later, Curfew asks the provider with this token
-/// whether the subject may still be signed in.
+/// A refresh token from a sign-in, and the initial state of revalidation. In a revalidation, Curfew asks the provider
+/// with the refresh token whether the subject may stay signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshGrant {
     /// The refresh token that the provider issued at the sign-in.

@@ -24,7 +24,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No limit at all: the start value for repeated calls of [`Limits::strictest`].
+    /// The widest limits: the start value for repeated calls of [`Limits::strictest`].
     pub const NONE: Self = Self {
         idle: None,
         absolute: MAX_COOKIE_AGE,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::SessionId;
 
-/// The reason why a name is invalid. The text states the rule and never repeats the input.
+/// The reason why a name is invalid. The error text states the rule, and never repeats the invalid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is not a policy name.
@@ -91,8 +91,9 @@ impl Subject {
         Self(subject.into())
     }
 
-    /// The pseudo-subject for a session or a subject at an identity provider, so that one cut-off can end all its
-    /// sessions in Curfew. `name` is a hash.
+    /// The pseudo-subject for a session or a subject at an identity provider; `name` is a hash. A cut-off is a time
+    /// before which all sessions of a subject have ended. With the pseudo-subject, one cut-off can end all sessions in
+    /// Curfew that belong to the session or the subject at the provider.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())

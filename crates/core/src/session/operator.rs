@@ -1,5 +1,5 @@
-//! Sessions of operators in the console. These sessions are in the same store as the sessions of users, with a
-//! subject and a policy that no user has.
+//! Sessions of operators in the console. These sessions are in the same store as the sessions of users, but with a
+//! subject and a policy that no session of a user has.
 
 use super::{Attributes, PolicyName, Session, Subject};
 

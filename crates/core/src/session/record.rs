@@ -9,7 +9,7 @@ use super::{
 /// The server-side record of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The subject who signed in. The owner of an operator session is [`Session::user_id`].
+    /// The subject that signed in. For the owner of an operator session, see [`Session::user_id`].
     pub subject: Subject,
     /// Properties of the subject, such as its groups.
     pub attributes: Attributes,
@@ -80,7 +80,8 @@ pub struct Remaining {
 }
 
 impl Session {
-    /// A session that starts at `now` under `limits`. Its tombstone is kept for `tombstone_ttl`.
+    /// A session that starts at `now` under `limits`. After its end, the store keeps its tombstone at least for
+    /// `tombstone_ttl`.
     #[must_use]
     pub fn start(
         new: NewSession,
@@ -129,7 +130,7 @@ impl Session {
     }
 
     /// Ends a live session and returns `true`. An ended session does not change, and the result is `false`. The
-    /// tombstone has no refresh token.
+    /// tombstone (the record of the ended session) has no refresh token.
     pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
         let was_live = self.state == State::Live;
         if was_live {
@@ -186,8 +187,8 @@ impl Session {
 
     /// When the idle limit ends the session if no activity follows.
     ///
-    /// If the policy's idle limit became longer after sign-in, only the part within the record's retention counts.
-    /// Therefore the store never deletes the record of a live session.
+    /// If the policy's idle limit became longer after the sign-in, it counts only up to the time for which the store
+    /// keeps the record. Therefore the store never deletes the record of a live session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
         let max_idle = self.tombstone_retention().saturating_sub(MIN_TOMBSTONE_TTL);
@@ -195,7 +196,7 @@ impl Session {
             .plus(limits.idle.map_or(max_idle, |idle| idle.min(max_idle)))
     }
 
-    /// The names of the session and its subject at the identity provider, as pseudo-subjects.
+    /// The pseudo-subjects for the session and its subject at the identity provider, see [`Subject::of_provider`].
     pub fn provider_names(&self) -> impl Iterator<Item = Subject> {
         let names = self.attributes.get(Attributes::PROVIDER);
         names.filter_map(|name| Subject::new(name).ok())

@@ -9,7 +9,7 @@ pub struct Revalidation {
     pub registration: Registration,
     /// When the provider last confirmed the session: at the sign-in, or with a refresh.
     pub confirmed: Timestamp,
-    /// No replica asks the provider before this time, because one replica is asking the provider now, or asked it a
+    /// No replica asks the provider before this time, because one replica is already asking the provider, or asked a
     /// moment ago and received no answer.
     pub leased_until: Timestamp,
     /// The claims that the ID token of the sign-in contained.
@@ -23,7 +23,7 @@ impl Revalidation {
         self.confirmed.plus(interval).max(self.leased_until)
     }
 
-    /// Moves both times into the past by the duration `by`.
+    /// Moves `confirmed` and `leased_until` into the past by the duration `by`.
     pub(super) fn age(&mut self, by: Duration) {
         self.confirmed = self.confirmed.minus(by);
         self.leased_until = self.leased_until.minus(by);

@@ -250,8 +250,8 @@ fn any_limits() -> impl Strategy<Value = Limits> {
         })
 }
 
-/// Generates times before, during and after a session that starts at [`START`]. Many times are in whole seconds, so
-/// that they can meet a limit exactly.
+/// Generates times before, during and after a session that starts at [`START`]. Many of them are whole seconds after
+/// [`START`], so that a limit can be reached exactly.
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (0_u32..260).prop_map(|s| START.plus(s * SECOND)),

@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: whole milliseconds since the Unix epoch.
 ///
-/// Redis stores expiry times in milliseconds, so a timestamp survives the store unchanged.
+/// Redis stores expiry times in milliseconds, too, so the store does not round a timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest instant that a store can hold as an expiry (Redis uses a signed 64-bit number).
+    /// The latest instant that a store can use as an expiry, because Redis uses a signed 64-bit number.
     pub const MAX: Self = Self(i64::MAX as u64);
 
     /// The instant `millis` milliseconds after the Unix epoch, at most [`Timestamp::MAX`].
@@ -21,8 +21,8 @@ impl Timestamp {
         }
     }
 
-    /// The instant `seconds` after the Unix epoch; `None` for a negative number, and for a number above 1e11 (the
-    /// year 5138).
+    /// The instant `seconds` after the Unix epoch; `None` unless the number is at least 0 and less than 1e11 (the year
+    /// 5138).
     #[must_use]
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let plausible = (0.0..1e11).contains(&seconds);

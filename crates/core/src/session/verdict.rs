@@ -27,7 +27,8 @@ pub enum DenyReason {
     NoCredential,
     /// The credential is forged, damaged, or signed with a key that is no longer in the key ring.
     InvalidCredential,
-    /// The credential is genuine, but the store has no session for it, or has lost or deleted the session.
+    /// The credential is genuine, but the store has no record of a session for it. The record may have been deleted or
+    /// lost.
     UnknownSession,
     /// The idle limit is reached.
     IdleTimeout,
@@ -97,8 +98,8 @@ impl DenyReason {
         }
     }
 
-    /// Whether the reason is a temporary failure, which says nothing about the session. If so, a later retry of the
-    /// request may succeed.
+    /// Whether the reason is a temporary failure, after which nothing is known about the session. If so, a later retry
+    /// of the request may succeed.
     #[must_use]
     pub const fn is_temporary_failure(self) -> bool {
         matches!(

@@ -21,12 +21,12 @@ pub struct AllowedResponse {
     pub attributes: Attributes,
     /// When the subject authenticated; `None` if the service does not send this time.
     pub authenticated: Option<Timestamp>,
-    /// The service's session ends at this time at the latest.
+    /// The latest time at which the service's session ends.
     pub expires: Timestamp,
 }
 
-/// The reason why a response that allows the request is unusable. The text is for the log and contains no value from
-/// the response.
+/// The reason why a response that allows the request is unusable. The error text is for the log, and contains no value
+/// from the response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableResponse {
     /// Neither the response nor the request has the session key.

@@ -9,7 +9,7 @@ use crate::credential::cookie_values;
 /// sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionKey {
-    /// A cookie of the client, or the part of its value before a delimiter.
+    /// A cookie of the client, or only the part of the cookie's value before a delimiter.
     Cookie {
         /// The cookie's name.
         name: String,
@@ -22,7 +22,7 @@ pub enum SessionKey {
     Claim(String),
 }
 
-/// The cookie that identifies the session has several different values, or an invalid value.
+/// The cookie that identifies the session has several different values, or an empty or invalid value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousCookie;
 
@@ -31,8 +31,8 @@ impl SessionKey {
     /// not a cookie.
     ///
     /// # Errors
-    /// `AmbiguousCookie` for several different values, and for a value with a byte that cookies do not allow
-    /// (RFC 6265, 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
+    /// `AmbiguousCookie` for several different values, for an empty value, and for a value with a byte that cookies do
+    /// not allow (RFC 6265, 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
     pub fn find_cookie<'a>(
         &self,
         headers: &'a HeaderMap,

@@ -8,14 +8,14 @@ use super::error::InvalidJwt;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
-/// The maximum length of a token in bytes. The tokens of providers are shorter. A token of this
-/// length is still cheap to verify.
+/// The maximum length of a token in bytes. The tokens of providers are shorter, and a token of this length is still
+/// cheap to verify.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// The maximum length of an ID token or a signed UserInfo response in bytes. Both can list many groups. Only the
-/// provider can send them, so a longer limit is safe.
+/// The maximum length of an ID token or a signed UserInfo response in bytes. Both can list many groups. A high limit is
+/// safe, because Curfew receives both from the provider itself.
 pub(super) const MAX_IDENTITY_BYTES: usize = 1024 * 1024;
 
-/// Returns the `iss` claim of an unverified token. The caller may use it only to select the issuer's keys.
+/// Returns the `iss` claim of an unverified token. The caller may use the claim only to select the issuer's keys.
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let claims = unverified_claims(token)?;
@@ -53,8 +53,8 @@ pub(in crate::credential) fn find_claim<'a>(
 }
 
 /// Returns whether the provider marks the email address as unverified (OpenID Connect Core 1.0, section 5.1). Some
-/// providers send `email_verified` as a string. Every value except true means unverified. If the claim is missing,
-/// the address counts as verified.
+/// providers send `email_verified` as a string. Every value except true and null means unverified. If the claim is
+/// missing, the address counts as verified.
 pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
     match claims.get("email_verified") {
         None | Some(Value::Null | Value::Bool(true)) => false,

@@ -1,4 +1,4 @@
-/// The reason why a token is invalid. The text is for the log, and contains no part of the token.
+/// The reason why a token is invalid. The error text is for the log, and contains no part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwt {
     /// The text is not a signed JWT, or it requires an unsupported extension.
@@ -11,7 +11,7 @@ pub enum InvalidJwt {
     #[error("algorithm not allowed for this issuer")]
     Algorithm,
     /// The `typ` header does not fit the purpose of the token, or the token has an `events` claim.
-    #[error("unexpected `typ` header")]
+    #[error("unexpected `typ` header or `events` claim")]
     Type,
     /// No key of the issuer fits the key ID and the algorithm of the token.
     #[error("unknown key ID")]
@@ -26,7 +26,7 @@ pub enum InvalidJwt {
     #[error("unexpected audience")]
     Audience,
     /// The token has expired, or has no expiry.
-    #[error("expired")]
+    #[error("expired, or without `exp`")]
     Expired,
     /// The token is not valid yet, or its issue time or authentication time is in the future.
     #[error("not valid yet")]
@@ -44,6 +44,6 @@ pub enum InvalidJwt {
     #[error("unverified email address as subject")]
     UnverifiedEmail,
     /// The subject is missing or invalid, or a claim is not valid as an attribute.
-    #[error("missing or invalid subject")]
+    #[error("missing or invalid subject, or invalid attributes")]
     Subject,
 }

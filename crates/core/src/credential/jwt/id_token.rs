@@ -52,7 +52,8 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<VerifiedIdToken, InvalidJwt> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Identity)?;
-        // A token with an event is a notice, even with the `typ` of an ID token (RFC 8725 3.12).
+        // A token with `events` is a notice about a logout or a security event, even if its `typ` fits an ID token
+        // (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
@@ -65,7 +66,7 @@ impl Issuer {
             if !bool::from(found.as_bytes().ct_eq(nonce.as_bytes())) {
                 return Err(InvalidJwt::Nonce);
             }
-            // A time in the future would pass every limit on the age of the authentication.
+            // A time in the future is rejected, because it would pass every limit on the age of the authentication.
             if numeric_date(&claims, "auth_time")?.is_some_and(|at| at > now.plus(self.leeway)) {
                 return Err(InvalidJwt::NotYetValid);
             }
@@ -308,7 +309,7 @@ mod tests {
         }
     }
 
-    /// OpenID Connect Core 1.0, section 12.2.
+    /// See OpenID Connect Core 1.0, section 12.2.
     #[test]
     fn the_nonce_of_a_refreshed_id_token_is_not_checked() {
         let key = SigningKey::ed25519("a");

@@ -17,7 +17,7 @@ struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// The text is neither a JSON Web Key Set (RFC 7517) nor a public key in PEM format.
-    #[error("not a JSON Web Key Set, nor a public key in PEM")]
+    #[error("neither a JSON Web Key Set nor a public key in PEM")]
     Unreadable,
     /// No key of the set can verify signatures.
     #[error("no key for signatures with RSA, P-256, P-384 or Ed25519")]
@@ -106,7 +106,7 @@ fn parse_key(jwk: &Jwk) -> Option<Key> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
     }
-    // A shared secret in a public key set is not secret.
+    // Curfew ignores a shared secret, because everybody can read a public key set.
     if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
         return None;
     }

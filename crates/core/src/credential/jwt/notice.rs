@@ -60,7 +60,8 @@ impl InvalidNotice {
 }
 
 impl Issuer {
-    /// Returns the sessions that a notice ends, according to its `sub` and its `sid`. `None` if the notice has neither.
+    /// Returns the sessions that a notice ends, according to its `sub` and its `sid`. `None` if the notice has neither
+    /// of the two claims.
     pub(super) fn logout_target(
         &self,
         subject: Option<&str>,
@@ -71,7 +72,7 @@ impl Issuer {
             (None, Some(subject)) => self.provider_user_subject(subject),
             (None, None) => return None,
         };
-        // If `subject_claim` is not `sub`, `sub` does not identify the subject.
+        // If the configuration takes the subject from another claim than `sub`, `sub` does not identify the subject.
         let subject = subject.filter(|_| self.claims.subject == "sub");
         Some(LogoutTarget {
             name,

@@ -82,8 +82,9 @@ impl Issuer {
     }
 }
 
-/// Replaces the attributes of a session with the provider's newer values, except for the source, the issuer, the
-/// provider's names and the claims in `kept_claims`. Returns `None` if the result is too large for a record.
+/// Replaces the attributes of a session with the provider's newer values. The result keeps the old values of the
+/// source, the issuer, the pseudo-subjects of the provider, and the claims in `kept_claims`. Returns `None` if the
+/// result is too large for a record.
 fn merge_attributes(
     before: &Attributes,
     newer: &Attributes,
@@ -130,7 +131,7 @@ mod tests {
     use crate::testing::jwt::issuer;
     use crate::testing::{START, session_of};
 
-    /// Returns a session of `alice` with these attributes, which began with a sign-in by Curfew.
+    /// Returns a session of `alice` with these attributes. The session began with a sign-in through Curfew.
     fn session_with(attributes: &Value) -> Session {
         let mut attributes: BTreeMap<String, Vec<String>> =
             serde_json::from_value(attributes.clone()).unwrap();
@@ -145,7 +146,8 @@ mod tests {
         session
     }
 
-    /// Compares a session with a UserInfo response. `kept` has one bit for each claim that came from the ID token.
+    /// Compares a session with a UserInfo response. `kept` has one bit for each claim that came from the ID token
+    /// of the sign-in.
     fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<RefreshResult, InvalidJwt> {
         let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
         let kept = ClaimsInToken::from_bits(kept);

@@ -20,7 +20,8 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<Map<String, Value>, InvalidJwt> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Identity)?;
-        // A token with an event is a notice, even with the `typ` of a UserInfo response (RFC 8725 3.12).
+        // A token with `events` is a notice about a logout or a security event, even if its `typ` fits a UserInfo
+        // response (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }

@@ -24,7 +24,7 @@ pub struct Issuer {
     pub algorithms: Vec<Algorithm>,
     /// The required `typ`, without `application/`; `None` accepts any `typ`.
     pub typ: Option<String>,
-    /// The clock-skew leeway.
+    /// The tolerated difference between the clocks of the issuer and Curfew.
     pub leeway: Duration,
     /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. With
     /// this setting, a refreshed token could start an ended session again, because it has a newer `iat`.
@@ -66,7 +66,7 @@ pub struct VerifiedJwt {
 /// The purpose of a token, which determines the accepted `typ` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenPurpose<'a> {
-    /// A credential, with the `typ` that the configuration requires, if any.
+    /// A credential. The value is the `typ` that the configuration requires, if it requires one.
     Credential(Option<&'a str>),
     /// An ID token or a signed UserInfo response. Curfew receives both from the provider itself.
     Identity,
@@ -167,7 +167,8 @@ impl Issuer {
             None => None,
             Some(id) => Some(id.as_str().ok_or(InvalidJwt::Malformed)?),
         };
-        // The callers validate the times, the issuer and the audience, because the times need Curfew's own clock.
+        // `jsonwebtoken` verifies only the signature. The callers validate the issuer, the audience and the times, and
+        // compare the times with Curfew's own clock.
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -190,7 +191,8 @@ impl Issuer {
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        // A token with an event is a notice, not a credential, even if its signature is valid (RFC 8725 3.12).
+        // A token with `events` is a notice about a logout or a security event. It is not a credential, even if its
+        // signature is valid (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
@@ -269,7 +271,7 @@ impl Issuer {
 
     /// Returns the ID of the session that a token belongs to.
     ///
-    /// When a user signs in again, the provider can continue its own session with the same `sid`. So the ID also
+    /// When a user signs in again, the provider can continue its own session with the same `sid`. Therefore the ID also
     /// depends on the time of the sign-in: a new sign-in starts a new session, but a refreshed token does not.
     fn session_id(
         &self,
@@ -301,13 +303,15 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// Returns the pseudo-subject for one session of the provider, which a cut-off can end.
+    /// Returns the pseudo-subject for one session of the provider. A cut-off (a time before which all sessions of a
+    /// subject have ended) for it ends all sessions of Curfew that began with the provider's session.
     #[must_use]
     pub fn provider_session_subject(&self, sid: &str) -> Subject {
         claims::provider_session_subject(&self.issuer, sid)
     }
 
-    /// Returns the pseudo-subject for all sessions of one subject of the provider, which a cut-off can end together.
+    /// Returns the pseudo-subject for all sessions of one subject of the provider. One cut-off (a time before which all
+    /// sessions of a subject have ended) for it ends all these sessions.
     #[must_use]
     pub fn provider_user_subject(&self, sub: &str) -> Subject {
         claims::provider_user_subject(&self.issuer, sub)
@@ -326,7 +330,7 @@ impl Issuer {
         subject.ok_or(InvalidJwt::Subject)
     }
 
-    /// Returns the attributes of the subject. `source` is the kind of credential.
+    /// Returns the attributes of the subject. `source` is the value of [`Attributes::SOURCE`].
     pub(super) fn attributes(
         &self,
         claims: &Map<String, Value>,

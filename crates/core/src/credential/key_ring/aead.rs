@@ -27,7 +27,7 @@ pub enum UnsealError {
     Forged,
 }
 
-/// The context of a sealed text. A text sealed for another purpose or name does not open.
+/// The context of a sealed text. A text that was sealed for another purpose or name cannot be decrypted.
 #[derive(Clone, Copy, Debug)]
 pub struct SealContext<'a> {
     /// The kind of the text, such as `record 3`.
@@ -114,8 +114,8 @@ impl KeyRing {
         })
     }
 
-    /// The ID of the key that sealed a text with a head of `head` bytes. If the key is not in the ring, the ID is
-    /// truncated and followed by `(unknown)`.
+    /// The ID of the key that sealed a text with a head of `head` bytes; `None` if the text is too short. If the key is
+    /// not in the ring, the ID is truncated and followed by `(unknown)`.
     #[must_use]
     pub fn sealing_key_id(&self, head: usize, text: &[u8]) -> Option<String> {
         let id = short_id(head, text)?;
@@ -142,7 +142,7 @@ fn padded_nonce(nonce: &[u8]) -> Nonce {
     Nonce::assume_unique_for_key(all)
 }
 
-/// Derives the root of the encryption keys.
+/// Derives the root key, from which all encryption keys of one signing key are derived.
 pub(super) fn derive_root_key(key: &[u8; SigningKey::LEN]) -> Key {
     let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
     Key::new(HMAC_SHA256, derived.as_ref())

@@ -7,7 +7,7 @@ use super::{InvalidToken, KeyError, KeyRing, SealContext, random_bytes};
 const PREFIX_BYTES: usize = 16;
 
 impl KeyRing {
-    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text starts with random bytes, so
+    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The result starts with random bytes, so
     /// nobody can predict its first 16 characters.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         let rotated = KeyRing::new(vec![new, old]).unwrap();
         assert!(rotated.decrypt_text("a", &text).is_ok());
-        // The ciphertext does not contain the plain text. Two ciphertexts of one text differ.
+        // The ciphertext does not contain the plain text, and two ciphertexts of one text differ.
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         assert!(!bytes.windows(3).any(|part| part == b"app"));
         let again = own.encrypt_text("a", b"https://app.example.com/").unwrap();

@@ -11,7 +11,7 @@ const MAC_BYTES: usize = 32;
 
 impl KeyRing {
     /// Signs `data` for one purpose. The result contains `data` and a MAC with the first key, both in base64. Anybody
-    /// can read the result, but nobody can change it. [`KeyRing::verify_text`] returns `data`.
+    /// can read `data`, but [`KeyRing::verify_text`] rejects a changed result.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key.

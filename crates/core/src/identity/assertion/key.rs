@@ -38,7 +38,7 @@ impl AssertionKey {
     pub fn from_pem(pem: &[u8]) -> Result<Self, AssertionKeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| AssertionKeyError)?;
         let der = der.secret_pkcs8_der();
-        // The file of an Ed25519 key may lack the public key, because OpenSSL writes it only for P-256.
+        // The file of an Ed25519 key may lack the public key, because OpenSSL writes the public key only for P-256.
         let pair = match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             Ok(pair) => SigningKeyPair::Ed25519(pair),
             Err(_) => {

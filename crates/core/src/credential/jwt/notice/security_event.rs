@@ -11,8 +11,8 @@ pub(super) const SESSION_REVOKED: &str =
     "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 impl Issuer {
-    /// Verifies a security event token (RFC 8417) at `now`. Only the event `session-revoked` ends sessions; a notice
-    /// with other events has no effect.
+    /// Verifies a security event token (RFC 8417) at `now`. Only the event `session-revoked` ends sessions; a token
+    /// without this event is valid, but has no effect.
     ///
     /// # Errors
     /// [`InvalidNotice`] with the reason.
@@ -67,7 +67,7 @@ impl Issuer {
                         ("user", Some(user)) => subject = Some(self.sub_of_iss_sub(user)?),
                         ("session", Some(session)) => sid = Some(sid_of_opaque(session)?),
                         // A device or a tenant restricts the event to some sessions of the subject. Curfew cannot
-                        // know which sessions these are.
+                        // find out which sessions these are, so it rejects the event.
                         _ => return Err(InvalidNotice::UnsupportedSubject),
                     }
                 }

@@ -90,7 +90,7 @@ fn identifies_the_ended_sessions() {
     }
 }
 
-/// OpenID Connect Back-Channel Logout 1.0, section 2.6.
+/// See OpenID Connect Back-Channel Logout 1.0, section 2.6.
 #[test]
 fn rejects_invalid_logout_tokens() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYetValid, Signature, Type};
@@ -261,7 +261,7 @@ fn rejects_invalid_events() {
         let found = verify_event(&typ, &event_claims(&alice, &changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
-    // RFC 8417 2.3 recommends a separate `typ`, so no event is accepted as another token.
+    // RFC 8417 2.3 recommends a `typ` for security events, so Curfew rejects an event with another `typ`.
     for typ in [
         json!(null),
         json!("JWT"),
@@ -273,8 +273,8 @@ fn rejects_invalid_events() {
     }
 }
 
-/// A transmitter sends the event `verification` to test the stream. It can also send event types that Curfew did not
-/// request.
+/// A provider sends the event `verification` to test whether events arrive. The provider can also send event types that
+/// Curfew did not request.
 #[test]
 fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";

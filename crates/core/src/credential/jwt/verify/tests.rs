@@ -93,7 +93,7 @@ fn accepts_a_valid_token_of_each_key_type() {
     assert!(verify(&pss, &rsa).is_ok());
 }
 
-/// RFC 8725 2.1, 3.1: the configuration selects the algorithms, not the token.
+/// RFC 8725 2.1, 3.1: the configuration, not the token, selects the algorithms.
 #[test]
 fn the_token_cannot_choose_its_algorithm() {
     let key = SigningKey::rsa("a");
@@ -319,8 +319,8 @@ fn validates_the_times() {
         (json!({ "iat": seconds(31) }), Some(NotYetValid)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
-        // The clock of the provider can be fast. Even then, a sign-in before a revocation or a loss of data must not
-        // seem to be later.
+        // The clock of the provider can be fast. Curfew accepts a future time only within the leeway, because an old
+        // sign-in could otherwise seem to be later than a revocation or a loss of data.
         (json!({ "auth_time": seconds(30) }), None),
         (json!({ "auth_time": seconds(31) }), Some(NotYetValid)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
@@ -328,7 +328,8 @@ fn validates_the_times() {
         let found = verify(&key.token(&claims_with(changes.clone())), &key);
         assert_eq!(found.err(), expected, "{changes}");
     }
-    // If `auth_time` is in the future, the session starts now. Without `auth_time`, it starts at the issue time.
+    // If `auth_time` is in the future, the session starts now. Without `auth_time`, the session starts at the issue
+    // time.
     for (changes, started) in [
         (json!({ "auth_time": seconds(30) }), START),
         (json!({ "auth_time": null }), START.minus(MINUTE)),
@@ -389,7 +390,8 @@ fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     ] {
         assert_ne!(session_of(other.clone()), by_sign_in, "{other}");
     }
-    // Without `sid` and `auth_time`, `jti` identifies the session. Without `jti`, too, the whole token identifies it.
+    // Without `sid` and `auth_time`, `jti` identifies the session. If `jti` is missing, too, the whole token identifies
+    // the session.
     let session_of = |changes: Value| {
         let mut claims = claims_with(json!({ "sid": null, "auth_time": null }));
         claims
