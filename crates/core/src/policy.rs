@@ -62,9 +62,9 @@ pub struct Policy {
     pub bind: BindSettings,
     /// The behaviour of checks while the store is unavailable.
     pub on_store_failure: OnStoreFailure,
-    /// The preset whose ceilings the limits must respect.
+    /// The preset of a standard. The limits must not exceed the ceilings of the preset.
     pub preset: Option<Preset>,
-    /// The documented reason for a limit above the preset's ceiling.
+    /// The documented reason for a limit above the ceiling of the preset.
     pub deviation_reason: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Policy {
     }
 
     /// The limits of a session with these attributes: the limits of the policy, or its `remember` limits. Every
-    /// variant that applies tightens them.
+    /// variant that applies tightens these limits.
     #[must_use]
     pub fn limits_for_sign_in(&self, remembered: bool, attributes: &Attributes) -> Limits {
         let limits = match self.remember {

@@ -140,11 +140,11 @@ fn mistakes_in_rules_are_reported_with_their_key() {
         ),
         (
             "rules: [{path: /}, {path: /a/../b}]",
-            "rules.1.path = \"/a/../b\": no request can match it: segment . or ..",
+            "rules.1.path = \"/a/../b\": no request can match this pattern: segment . or ..",
         ),
         (
             "rules: [{path_prefix: a}]",
-            "rules.0.path_prefix = \"a\": no request can match it: no leading slash",
+            "rules.0.path_prefix = \"a\": no request can match this pattern: no leading slash",
         ),
         (
             "rules: [{path_glob: '/[a'}]",

@@ -7,7 +7,8 @@ pub enum ActivityKind {
     /// Every request, except requests that are always passive, such as `HEAD` or a prefetch.
     #[default]
     Any,
-    /// Like `Any`, but only top-level navigations and unsafe methods: actions of a person, not of a page's scripts.
+    /// Like `Any`, but only navigations of the whole page, and unsafe methods (methods that change data, such as
+    /// `POST`). Requests that the scripts of a page send with `GET` do not count.
     Navigation,
     /// Like `Any`, but only unsafe methods and navigations that a person started (`Sec-Fetch-User: ?1`). This kind is
     /// for proxies that withhold the headers which mark background requests.
@@ -60,7 +61,7 @@ impl ActivityKind {
 pub enum Activity {
     /// The request counts as activity.
     Touch,
-    /// The request is checked, but does not touch the session.
+    /// Curfew checks the request, but does not count it as activity.
     Passive(PassiveReason),
 }
 
@@ -71,7 +72,7 @@ pub enum PassiveReason {
     Rule,
     /// The method is `HEAD`.
     Head,
-    /// The request is a CORS preflight: the browser sends it, and not the person.
+    /// The request is a CORS preflight, which the browser sends without an action of the person.
     Preflight,
     /// The request is a prefetch: the person may never see the result.
     Prefetch,
@@ -376,8 +377,8 @@ mod tests {
     }
 
     proptest! {
-        /// A header can only shorten a session: a request that is marked as background is passive under every kind,
-        /// even with other headers.
+        /// A header can only shorten a session: a request that is marked as a background request is passive under every
+        /// kind, even if it has other headers.
         #[test]
         fn background_headers_only_shorten_a_session(
             which in 0..BackgroundHeaders::KNOWN_HEADERS.len(),
@@ -393,8 +394,8 @@ mod tests {
             }
         }
 
-        /// No header turns a passive request into activity under `any`. No other kind counts a request that `any`
-        /// does not count.
+        /// No header turns a passive request into activity under `any`. Every request that counts under another kind
+        /// also counts under `any`.
         #[test]
         fn no_header_turns_a_passive_request_into_activity(method in any_method(), lines in any_headers()) {
             let known = BackgroundHeaders::default();

@@ -15,7 +15,7 @@ pub struct BindSettings {
     pub user_agent: bool,
 }
 
-/// The prefix lengths that define a network.
+/// The prefix lengths that define the network of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkBits {
     /// The prefix length for IPv4, 1 to 32.
@@ -29,11 +29,11 @@ pub struct NetworkBits {
 pub struct Client {
     /// The client's address; `None` if the proxy does not send the address.
     pub address: Option<IpAddr>,
-    /// The hash of the client's `User-Agent`.
+    /// The hash of the client's `User-Agent`; `None` if the header is missing or repeated.
     pub user_agent: Option<UserAgentHash>,
 }
 
-/// The client property that the binding needs, but that Curfew does not know.
+/// The client property that a binding requires, but that the request does not contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownClientProperty {
     /// The address of the client.

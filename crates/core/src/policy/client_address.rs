@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 
-/// The header with the client's address, for contracts that send the address only in a header.
+/// The header with the client's address, for proxies that send the address only in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressHeader {
     /// A header with a list of addresses, such as `X-Forwarded-For`. Every proxy appends the address of its peer.

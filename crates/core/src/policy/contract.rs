@@ -6,7 +6,7 @@ use std::fmt;
 pub enum Contract {
     /// NGINX and ingress-nginx.
     AuthRequest,
-    /// Traefik, Caddy, APISIX.
+    /// Traefik, Caddy and APISIX.
     ForwardAuth,
     /// Envoy and products that are built on it, over HTTP.
     ExtAuthz,

@@ -5,8 +5,8 @@ use crate::session::{Attributes, Limits};
 
 /// The maximum age of an authentication when a session starts.
 ///
-/// The authentication is older than the session that follows it. Therefore, with [`MaxAge::Idle`], the authentication
-/// is always too old for another session when the first session reaches its idle limit (ADR 12).
+/// An authentication precedes its session. Therefore, when the session reaches its idle limit, the authentication is
+/// older than this limit. With [`MaxAge::Idle`], it is then too old to start another session (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
     /// The idle limit of the session.

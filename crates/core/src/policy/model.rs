@@ -5,7 +5,7 @@ use super::path::is_lookalike;
 use super::rule::{PathPattern, Rule};
 use super::rules::RequestTarget;
 
-/// The path that all servers agree on; `None` if any two servers disagree.
+/// The decoded path that all servers read; `None` if two servers read different paths.
 ///
 /// The model covers servers that decode once, twice or by segment. It covers NGINX (merges slashes, resolves dots),
 /// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that ignore everything
@@ -33,7 +33,8 @@ pub fn agreed_path(path: &[u8]) -> Option<String> {
     (text.starts_with('/') && all_agree && !text.chars().any(is_special)).then_some(text)
 }
 
-/// Percent-decodes text. A lenient server keeps a malformed escape; a strict server rejects the text.
+/// Percent-decodes text as a server does. A lenient server keeps a malformed escape; a strict server rejects the text,
+/// and the result is `None`.
 fn percent_decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut bytes = text.iter().copied();
     let mut decoded = Vec::new();

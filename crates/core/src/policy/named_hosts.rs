@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::host::{HostPattern, normalize_host, parent_domains};
 
 /// The hosts that the configuration names. If there is at least one such host, Curfew denies requests for all other
-/// hosts. Otherwise a client could write an invented name in the header `Host`, so that the rule for the real host does
+/// hosts. Otherwise a client could write an invented name in the header `Host`, and the rule for the real host would
 /// not match.
 #[derive(Clone, Debug, Default)]
 pub struct NamedHosts {
@@ -14,7 +14,8 @@ pub struct NamedHosts {
 }
 
 impl NamedHosts {
-    /// The hosts that match one of these patterns. With `admit_unknown`, all other hosts are admitted, too.
+    /// The hosts that match one of these patterns. With `admit_unknown`, Curfew evaluates requests for all other hosts,
+    /// too.
     #[must_use]
     pub fn new(patterns: impl IntoIterator<Item = HostPattern>, admit_unknown: bool) -> Self {
         let mut named = Self {
@@ -30,7 +31,8 @@ impl NamedHosts {
         named
     }
 
-    /// Whether requests for this host are evaluated. The host is part of a URL, with or without a port.
+    /// Whether Curfew evaluates requests for this host; it denies all other requests. The host is part of a URL, with
+    /// or without a port.
     #[must_use]
     pub fn admit(&self, host: &str) -> bool {
         if !self.denies_others() {

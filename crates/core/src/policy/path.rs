@@ -32,14 +32,14 @@ pub enum AmbiguousPath {
     /// The path has `%2F`.
     #[error("encoded slash")]
     EncodedSlash,
-    /// The path has `\`, encoded or not; some servers read it as a slash.
+    /// The path has `\`, encoded or not; some servers read a backslash as a slash.
     #[error("backslash")]
     Backslash,
     /// The path has `;`, encoded or not; some servers ignore the rest of the segment.
     #[error("semicolon")]
     Semicolon,
     /// The path has `#`, encoded or not; some servers ignore the rest of the path.
-    #[error("#")]
+    #[error("number sign (#)")]
     Fragment,
     /// The path has `%3F`; some servers ignore the rest of the path.
     #[error("encoded question mark")]

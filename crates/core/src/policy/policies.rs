@@ -9,8 +9,7 @@ use crate::session::{Limits, PolicyName, Session, Timestamp};
 pub struct Policies {
     by_name: BTreeMap<PolicyName, Policy>,
     default: PolicyName,
-    /// The strictest combination of all policies, for sessions whose home policy (fixed at sign-in) is no longer
-    /// configured.
+    /// The strictest combination of all policies, for sessions whose home policy (fixed at sign-in) is not configured.
     strictest: Policy,
     /// The policy of operator sessions in the console. A sign-in cannot select this policy.
     console: Policy,
@@ -19,7 +18,7 @@ pub struct Policies {
 /// A policy together with its limits for one session.
 #[derive(Clone, Copy, Debug)]
 pub struct AppliedPolicy<'a> {
-    /// The policy, or the strictest combination of all policies.
+    /// The policy of the session, or the strictest combination of all policies if that policy is not configured.
     pub policy: &'a Policy,
     /// The limits for this session, with "remember me" and variants applied.
     pub limits: Limits,
@@ -83,9 +82,9 @@ impl Policies {
         &self.default
     }
 
-    /// The home policy of a session as configured now. If this policy is no longer configured, the strictest
-    /// combination of all policies applies. Renaming a policy therefore neither signs everybody out nor extends a
-    /// session.
+    /// The home policy of a session, with its current limits. If this policy is not configured, the strictest
+    /// combination of all policies applies. Therefore, if an operator renames a policy, its sessions stay valid, but no
+    /// session lasts longer.
     #[must_use]
     pub fn home(&self, session: &Session) -> AppliedPolicy<'_> {
         if session.is_operator() {
@@ -101,7 +100,7 @@ impl Policies {
         &self.strictest
     }
 
-    /// When the session ends if no activity follows, under its home policy as configured now.
+    /// When the session ends if no activity follows, according to the current limits of its home policy.
     #[must_use]
     pub fn deadline(&self, session: &Session) -> Timestamp {
         let limits = self.home(session).limits;

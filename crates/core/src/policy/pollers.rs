@@ -1,7 +1,7 @@
 //! Background requests of well-known applications: polling on a timer, and long-lived connections.
 //!
-//! The list omits requests that an action of a person can also cause. If such requests were passive, sessions in use
-//! would end.
+//! The list omits requests that an action of a person can also cause. If Curfew did not count such requests as
+//! activity, sessions in use would end.
 
 /// An application and its background requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub const ALL: [Poller; 10] = [
         ],
     ),
     // Grafana Live's connection, the token rotation of public/app/core/services/context_srv.ts, and front-end
-    // metrics. Dashboard refreshes are not listed: they send the same requests as a click.
+    // metrics. Dashboard refreshes are not listed, because they send the same requests as a click.
     poller(
         "grafana",
         &[

@@ -12,7 +12,7 @@ pub struct Preset {
     pub idle: Option<Duration>,
     /// The longest absolute limit.
     pub absolute: Duration,
-    /// The source of the numbers. The text says which numbers are only convention.
+    /// The source of the numbers, and which numbers are only convention.
     pub source: &'static str,
 }
 

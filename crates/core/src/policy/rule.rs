@@ -30,12 +30,12 @@ pub struct Conditions {
     pub paths: Vec<PathPattern>,
     /// The methods, compared case-sensitively.
     pub methods: Vec<Method>,
-    /// The contracts between the proxy and Curfew.
+    /// The contracts (protocols) with which proxies call Curfew.
     pub contracts: Vec<Contract>,
 }
 
 impl Conditions {
-    /// Whether a request meets the conditions for method and contract.
+    /// Whether a request meets the conditions for the method and the contract (the protocol of the proxy).
     pub(super) fn match_method_and_contract(&self, method: &Method, contract: Contract) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.contracts.is_empty() || self.contracts.contains(&contract))
@@ -71,7 +71,7 @@ fn to_strings<T: fmt::Display>(items: &[T]) -> Vec<String> {
 /// The terms for a request: which session the request needs, and whether the request counts as activity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// The policy whose limits the session must meet, in addition to the limits of its home policy.
+    /// The policy whose limits the session must meet, in addition to the limits of its home policy (fixed at sign-in).
     pub policy: Option<PolicyName>,
     /// Whether the request needs a session.
     pub access: Access,
@@ -120,7 +120,7 @@ pub enum PathPattern {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathPatternError {
     /// No request can match the pattern.
-    #[error("no request can match it: {0}")]
+    #[error("no request can match this pattern: {0}")]
     Ambiguous(#[from] AmbiguousPath),
     /// The text is not a valid glob.
     #[error("invalid glob: {0}")]
@@ -151,7 +151,7 @@ impl PathPattern {
     }
 
     /// A pattern from a glob over the decoded path: `*` and `?` match within a segment, `**` matches across segments,
-    /// `[ab]` and `{a,b}` are alternatives.
+    /// and `[ab]` and `{a,b}` are alternatives.
     ///
     /// # Errors
     /// [`PathPatternError`] if the text is not a glob, or if it can only match paths without a normal form.

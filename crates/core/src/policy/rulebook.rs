@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::{BackgroundHeaders, NamedHosts, Policies, Rules};
 
-/// The part of the configuration that decides which terms apply to a request.
+/// The part of the configuration that decides which terms apply to a request: the policy, the access, the activity and
+/// the groups.
 #[derive(Clone, Debug)]
 pub struct Rulebook {
     /// All policies.

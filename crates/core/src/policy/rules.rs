@@ -30,7 +30,7 @@ pub struct RequestTarget<'a> {
     pub path: &'a [u8],
     /// The method.
     pub method: &'a Method,
-    /// The contract that the proxy uses.
+    /// The contract (the protocol) of the proxy.
     pub contract: Contract,
 }
 
@@ -39,7 +39,7 @@ pub struct RequestTarget<'a> {
 pub struct MatchedRule<'a> {
     /// The first rule that matches; `None` if no rule matches.
     pub rule: Option<&'a Rule>,
-    /// The terms that apply.
+    /// The terms of this rule, or the default terms if no rule matches.
     pub terms: &'a Terms,
 }
 
@@ -153,7 +153,7 @@ struct PathIndex {
     exact: HashMap<String, Vec<usize>>,
     prefixes: HashMap<String, Vec<usize>>,
     globs: GlobSet,
-    /// The position of the rule for each glob.
+    /// For each glob in `globs`, the position of its rule.
     glob_rules: Vec<usize>,
 }
 

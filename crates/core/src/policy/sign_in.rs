@@ -32,7 +32,7 @@ pub enum Authentication {
 
 impl SignInSource {
     /// Explains why a person can continue after a timeout of this policy without a new authentication. Returns `None`
-    /// if Curfew prevents this.
+    /// if the person cannot, because Curfew accepts only a new authentication.
     #[must_use]
     pub fn reauthentication_gap(&self, policy: &Policy) -> Option<String> {
         let key = &self.key;
@@ -58,7 +58,7 @@ impl SignInSource {
         }
     }
 
-    /// Explains how a new authentication is ensured after a timeout, for the compliance report.
+    /// Explains for the compliance report what ensures a new authentication after a timeout.
     #[must_use]
     pub fn reauthentication_safeguard(&self) -> String {
         let key = &self.key;

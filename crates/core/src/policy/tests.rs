@@ -186,7 +186,7 @@ proptest! {
         prop_assert!(is_at_least_as_strict(tighter, fewer_groups));
     }
 
-    /// If the home policy is not configured, the limits are at least as strict as the limits of any policy.
+    /// If the home policy is not configured, the limits are at least as strict as the limits of every policy.
     #[test]
     fn the_strictest_combination_is_no_looser_than_any_policy(
         policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
