@@ -19,8 +19,8 @@ fn main() {
     );
 }
 
-/// Returns the commit for a release build, and `None` for other builds. Otherwise, each commit would make Cargo build
-/// the crate again.
+/// Returns the commit for a release build. Returns `None` for other builds, because Cargo would otherwise build the
+/// crate again after each commit.
 fn git_commit() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, DeniedRequest};
 use crate::session::{DenyReason, Timestamp};
 
-/// Maximum number of denials with an event of their own, for each second and reason. This limit is for requests
-/// without a genuine credential, because any client can send such requests.
+/// Maximum number of denials with an event of their own, for each second and reason, of requests without a genuine
+/// credential. This limit is low, because any client can send such requests.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_GENUINE_PER_WINDOW: u64 = 100;
@@ -29,7 +29,7 @@ struct DenialWindow {
     aggregated: Option<AggregatedDenials>,
 }
 
-/// The denials that were counted and have no event of their own.
+/// The denials of one second without an event of their own.
 #[derive(Clone, Debug)]
 pub(super) struct AggregatedDenials {
     pub(super) count: u64,

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// Recommendations for the operator: problems to fix while the service still works. `/readyz?verbose` shows the
-/// latest lines of each source. New lines are also logged.
+/// Recommendations for the operator: problems that the operator should fix, although the service still works. A source
+/// is a part of Curfew that finds problems, such as `redis`. `/readyz?verbose` shows the latest lines of each source.
+/// New recommendations are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     recommendations: Mutex<BTreeMap<&'static str, Vec<String>>>,
@@ -19,7 +20,7 @@ impl Diagnostics {
             tracing::warn!(source, "{line}");
         }
         if lines.is_empty() && !before.is_empty() {
-            tracing::info!(source, "no recommendations left");
+            tracing::info!(source, "no recommendations left for this source");
         }
         *before = lines;
     }

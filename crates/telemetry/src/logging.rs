@@ -28,12 +28,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Parses a log filter. Spans of traces are never logged.
+/// Parses a log filter. Adds directives that exclude the spans of traces, and the warnings of `rustls` if the filter
+/// does not name `rustls`.
 fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
     let names_rustls = filter.contains("rustls");
     let mut filter = EnvFilter::builder().parse(filter)?;
     if !names_rustls {
-        // Any client can cause these messages before it has authenticated.
+        // Any client can cause warnings of `rustls` before it has authenticated.
         filter = filter.add_directive("rustls=error".parse()?);
     }
     Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
@@ -107,7 +108,7 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
 pub fn set_filter(filter: &str) -> Result<(), ParseError> {
     let filter = parse_filter(filter)?;
     if let Some(handle) = FILTER.get() {
-        // Fails only after the subscriber is dropped, at the end of the process.
+        // `reload` fails only after the subscriber is dropped, at the end of the process.
         let _ = handle.reload(filter);
     }
     Ok(())

@@ -86,7 +86,7 @@ impl Metrics {
         contracts: impl Iterator<Item = &'a str>,
         known: impl Iterator<Item = &'a str>,
     ) {
-        // Operators have an alert for denials with `unknown_host`.
+        // Operators watch the number of denials with `unknown_host`, as `docs/rules.md` describes.
         for contract in contracts {
             let verdict = DenyReason::UnknownHost.as_str();
             self.checks

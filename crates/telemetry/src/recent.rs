@@ -15,7 +15,7 @@ pub struct RecentEvents(Mutex<VecDeque<RecentEvent>>);
 /// A start or an end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentEvent {
-    /// The time, RFC 3339.
+    /// The time of the start or end (RFC 3339).
     pub at: String,
     /// `created`, or the reason of the end.
     pub kind: &'static str,

@@ -22,13 +22,13 @@ pub struct Replica {
     pub name: String,
     /// The version of Curfew.
     pub version: String,
-    /// The start time of the replica in its own clock, RFC 3339.
+    /// The start time of the replica according to its own clock (RFC 3339).
     pub started: String,
     /// The newest record format that the replica reads; 0 if the replica does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// The sequence number of the latest change of cut-offs and revocation rules that the replica has read; `None` for
-    /// a version of Curfew without rules.
+    /// The sequence number of the latest change of cut-offs (times before which all sessions of a subject have ended)
+    /// and revocation rules that the replica has read. `None` for a version of Curfew without revocation rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
@@ -51,7 +51,7 @@ impl Replica {
     }
 }
 
-/// The replicas that have published a message lately.
+/// This replica, and the other replicas whose messages have arrived in the last seconds.
 #[derive(Debug)]
 pub struct Replicas {
     this: Replica,
@@ -59,12 +59,13 @@ pub struct Replicas {
     channel: Mutex<Option<ChannelState>>,
 }
 
-/// Two times that show whether this process knows every running replica, and whether all of them can read its records.
+/// Two stopwatches. They show whether this process knows every running replica, and whether all of them can read its
+/// records.
 #[derive(Clone, Copy, Debug)]
 struct ChannelState {
-    /// The time since which all messages have arrived.
+    /// How long all messages of other replicas have arrived.
     complete_since: Stopwatch,
-    /// The time since which no older version of Curfew has published a message.
+    /// How long no replica with an older record format has published a message.
     compatible_since: Stopwatch,
 }
 
@@ -72,7 +73,7 @@ struct ChannelState {
 const MAX_ANNOUNCE_INTERVAL_SECONDS: f64 = 6.0;
 
 impl Replicas {
-    /// Creates the list with this process.
+    /// Creates a list that contains only this process.
     #[must_use]
     pub const fn new(this: Replica) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl Replicas {
         &self.this
     }
 
-    /// Records that all messages of the channel arrive from now on.
+    /// Records that this process receives all messages of other replicas from now on.
     pub fn mark_channel_complete(&self) {
         self.channel.lock().get_or_insert_with(|| ChannelState {
             complete_since: Stopwatch::start(),
@@ -95,13 +96,14 @@ impl Replicas {
         });
     }
 
-    /// Records that messages of the channel may be lost from now on.
+    /// Records that messages of other replicas may be lost from now on.
     pub fn mark_channel_incomplete(&self) {
         *self.channel.lock() = None;
     }
 
-    /// Returns the seconds since the last message of a replica that cannot read this program's records. Returns
-    /// `None` while messages may be lost.
+    /// Returns the seconds since the last message of a replica that cannot read this program's records. If there was no
+    /// such message, the time counts from the moment when all messages began to arrive. Returns `None` while messages
+    /// may be lost.
     #[must_use]
     pub fn seconds_since_incompatible_replica(&self) -> Option<f64> {
         let channel = *self.channel.lock();

@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 
 use crate::clock::Stopwatch;
 
-/// Maximum number of keys in memory. When there are more keys, all keys are removed.
+/// Maximum number of keys in memory. At this number, all keys are removed before a new key is added.
 const MAX_KEYS: usize = 256;
 
-/// Limits the number of log lines: one line for each key in an interval.
+/// Limits the number of log lines: at most one line for each key in an interval.
 #[derive(Debug)]
 pub struct Throttle<K> {
     interval: Duration,

@@ -4,7 +4,7 @@ use super::{AuditAction, event};
 use crate::actor::Actor;
 use crate::session::Subject;
 
-/// An interface that asks for the credential of an operator or of a client.
+/// An interface that requires the credential of an operator or of an API client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminInterface {
     /// The admin API.
@@ -81,7 +81,7 @@ pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request refused");
 }
 
-/// Records that somebody started a recording, which is a copy of the checks that proxies send.
+/// Records that the actor started a recording, which is a copy of the checks that proxies send.
 pub fn recording_started(until: &str, actor: &Actor) {
     event!(warn, AuditAction::RecordingStarted, "success", actor, {
         curfew.recording.until = until,

@@ -7,7 +7,7 @@ pub enum AuditAction {
     SessionEnded,
     /// A caller of the admin API moved the times of a session back. Only test installations allow this.
     SessionAged,
-    /// An identity provider sent other attributes for a session.
+    /// An identity provider sent new attributes for a session.
     SessionChanged,
     /// A session ended because its subject signed in again and exceeded `max_sessions`.
     SessionDisplaced,
@@ -17,7 +17,7 @@ pub enum AuditAction {
     RevocationDeclared,
     /// The sessions of an emergency revocation were ended one by one.
     RevocationFinished,
-    /// An identity provider ended sessions with a notice.
+    /// An identity provider ended sessions with a notice: a logout token or a security event.
     ProviderLogout,
     /// An identity provider no longer confirms a session, so Curfew ended it.
     ProviderRefused,
@@ -33,7 +33,7 @@ pub enum AuditAction {
     AdminAllowed,
     /// A caller of the admin API, or an operator, lacks a right.
     AdminRefused,
-    /// An ended session was live again in the store, and Curfew ended it again.
+    /// After a fail-over of the store, an ended session was live again, and Curfew ended it again.
     SessionEndRestored,
     /// A request was allowed while the store was unavailable.
     SessionDegraded,
@@ -41,8 +41,7 @@ pub enum AuditAction {
     SessionBindingMismatch,
     /// A request was denied.
     SessionDenied,
-    /// Several requests were denied in the same second. This event stands for those denials that have no event of their
-    /// own.
+    /// Many requests were denied in the same second. This event counts the denials that have no event of their own.
     DenialsAggregated,
     /// A recording, which is a copy of the checks that proxies send, was started.
     RecordingStarted,

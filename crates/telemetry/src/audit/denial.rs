@@ -10,10 +10,10 @@ use crate::session::{DenyReason, SessionId};
 /// Maximum bytes of a path in an event. A longer path is truncated.
 const MAX_PATH_BYTES: usize = 1024;
 
-/// What Curfew knows about a denied request. Unknown fields are `None`.
+/// The known properties of a denied request. Unknown properties are `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct DeniedRequest<'a> {
-    /// The contract of the check.
+    /// The contract (the protocol of the proxy) of the check.
     pub contract: &'static str,
     /// The session ID, if Curfew verified the credential.
     pub session: Option<SessionId>,
@@ -31,8 +31,8 @@ pub struct DeniedRequest<'a> {
     pub rule: Option<usize>,
     /// The address of the proxy.
     pub peer: Option<IpAddr>,
-    /// The text for the audit field `detail`: the check input that is wrong, for `malformed_request` and
-    /// `unknown_host`.
+    /// The text for the audit field `curfew.detail`: the cause of the denial, such as an input of the check that is
+    /// missing.
     pub detail: Option<&'a str>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn denials_aggregated(
                 curfew.denials.last = %aggregated.last,
                 curfew.contract = aggregated.contract,
                 curfew.proxy.ip = aggregated.peer.map(tracing::field::display),
-            }, "further requests denied")
+            }, "further requests denied, counted in this event")
         };
     }
     if reason == DenyReason::NoCredential {

@@ -20,8 +20,8 @@ pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
     }, "session created");
 }
 
-/// Records that a session ended. Each session has one such event. If Curfew writes a second event, that event is
-/// marked as redelivered.
+/// Records that a session ended. Normally, each session has one such event. If the process that ended the session stops
+/// before it acknowledges the end, another process writes an event with `curfew.redelivered`.
 pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     event!(info, AuditAction::SessionEnded, "success", actor, {
         event.reason = ended.reason,
@@ -35,7 +35,7 @@ pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     }, "session ended");
 }
 
-/// Records that an identity provider, which is the actor, sent other attributes for a session.
+/// Records that an identity provider, which is the actor, sent new attributes for a session.
 pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &Actor) {
     let (old, new) = (before.attributes.to_map(), now.attributes.to_map());
     let mut names: Vec<&str> = old.keys().chain(new.keys()).map(String::as_str).collect();
@@ -84,7 +84,8 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
     }, "all sessions of a subject ended");
 }
 
-/// Records that an identity provider, which is the actor, ended sessions with a notice over `channel`.
+/// Records that an identity provider, which is the actor, ended sessions with a notice (a logout token or a security
+/// event) over `channel`. `revoked` is the number of sessions.
 pub fn provider_logout(
     target: &LogoutTarget,
     channel: &'static str,
@@ -100,12 +101,13 @@ pub fn provider_logout(
     }, "sessions ended by the identity provider");
 }
 
-/// Records that an emergency revocation was declared. The revocation is in force on every replica that has its rule.
+/// Records that an emergency revocation was declared. The revocation is in force on every replica that has read its
+/// rule.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     event!(warn, AuditAction::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,
         curfew.revocation.conditions = rule.conditions.to_string(),
-    }, "emergency revocation");
+    }, "emergency revocation declared");
 }
 
 /// Records that the sessions of an emergency revocation were ended one by one. `complete` is false if a store error
@@ -133,7 +135,7 @@ pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Acto
         user.id = session.user_id(),
         curfew.session.id = %id,
         curfew.session.aged_by = humantime::format_duration(by).to_string(),
-    }, "session aged");
+    }, "times of a session moved back");
 }
 
 /// Records that a request was allowed while the store was unavailable. Its policy has `on_store_failure: known`.

@@ -19,7 +19,7 @@ impl ListenerMetrics {
         Ok(Self {
             connections: registrar.gauges(
                 "curfew_connections",
-                "Connections that are open.",
+                "Open connections.",
                 &["listener"],
             )?,
             connections_refused: registrar.counters(
@@ -29,7 +29,7 @@ impl ListenerMetrics {
             )?,
             requests: registrar.gauges(
                 "curfew_requests_in_flight",
-                "Requests in flight.",
+                "Requests that this replica is answering.",
                 &["listener"],
             )?,
             requests_refused: registrar.counters(
@@ -108,7 +108,7 @@ impl Metrics {
         )
     }
 
-    /// Creates the counters of these classes at zero.
+    /// Creates the counters of unknown paths at zero, one for each of these classes of paths.
     pub fn init_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
         for class in classes {
             self.listeners.unknown_paths.with_label_values(&[class]);

@@ -20,9 +20,9 @@ pub struct NearCacheMetrics {
     pub flushes: IntCounter,
     /// Records in the near cache.
     pub entries: IntGauge,
-    /// 1 if the near cache is usable.
+    /// 1 if the near cache is usable, otherwise 0.
     pub usable: IntGauge,
-    /// Delay between a session end and its invalidation, in seconds.
+    /// Delay between a session end on any replica and its invalidation on this replica, in seconds.
     pub end_delay: Histogram,
 }
 
@@ -52,12 +52,12 @@ impl NearCacheMetrics {
             entries: registrar.gauge("curfew_near_cache_entries", "Sessions in the near cache.")?,
             usable: registrar.gauge(
                 "curfew_near_cache_usable",
-                "Whether the near cache is usable: all invalidations arrive.",
+                "Whether the near cache is usable, because all invalidations arrive.",
             )?,
             end_delay: registrar.register(Histogram::with_opts(
                 HistogramOpts::new(
                     "curfew_near_cache_end_delay_seconds",
-                    "Delay between a session end, in any process, and its invalidation here.",
+                    "Delay between a session end on any replica and its invalidation on this replica.",
                 )
                 .buckets(DELAY_BUCKETS_SECONDS.to_vec()),
             )?)?,

@@ -38,7 +38,7 @@ impl Metrics {
         self.sessions.created.with_label_values(&[policy]).inc();
     }
 
-    /// Counts an ended session.
+    /// Counts a session end. `redelivered` is true if another process may have published the end before.
     pub fn session_ended(&self, policy: &str, reason: &str, redelivered: bool) {
         let redelivered = if redelivered { "true" } else { "false" };
         self.sessions

@@ -19,7 +19,7 @@ impl SourceMetrics {
         Ok(Self {
             keys_fetched: registrar.counters(
                 "curfew_issuer_keys_fetched_total",
-                "JWKS fetches by result.",
+                "Fetches of the keys of an issuer (JWKS) by result.",
                 &["issuer", "result"],
             )?,
             logins: registrar.counters(
@@ -34,12 +34,12 @@ impl SourceMetrics {
             )?,
             delegate_answers: registrar.counters(
                 "curfew_delegate_answers_total",
-                "Delegated authorization results.",
+                "Answers of other authorization services by result.",
                 &["service", "answer"],
             )?,
             delegate_seconds: registrar.durations(
                 "curfew_delegate_duration_seconds",
-                "Duration of delegated authorization requests.",
+                "Duration of requests to other authorization services.",
                 &["service"],
             )?,
             front_channel_refused: registrar.counter(
@@ -60,7 +60,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Creates the counter of a provider's logins at zero.
+    /// Creates the counter of a provider's successful logins at zero.
     pub fn init_logins(&self, provider: &str) {
         self.sources.logins.with_label_values(&[provider, "ok"]);
     }

@@ -23,10 +23,10 @@ pub struct StoreMetrics {
     pub touches_dropped: IntCounter,
     /// Sessions with a touch that is not written yet.
     pub touches_pending: IntGauge,
-    /// Subjects with a cut-off that this replica knows. A cut-off is a time: all earlier sessions of the subject have
-    /// ended.
+    /// Subjects with a cut-off that this replica has read. A cut-off is a time: all earlier sessions of the subject
+    /// have ended.
     pub cut_offs: IntGauge,
-    /// 1 if this replica has all cut-offs of the last two seconds.
+    /// 1 if this replica's copy of the cut-offs is complete and at most two seconds old, otherwise 0.
     pub cut_offs_fresh: IntGauge,
 }
 
@@ -49,7 +49,7 @@ impl StoreMetrics {
             )?,
             ends_replayed: registrar.counter(
                 "curfew_ends_replayed_total",
-                "Session ends that the session store had lost and that were written again.",
+                "Session ends that the session store had lost, and that Curfew wrote again.",
             )?,
             clock_offset: registrar.float_gauge(
                 "curfew_clock_offset_seconds",
@@ -57,7 +57,7 @@ impl StoreMetrics {
             )?,
             clock_disagreement: registrar.float_gauge(
                 "curfew_clock_disagreement_seconds",
-                "Offset of the session store's clock from decision time.",
+                "Offset of the session store's clock from decision time (the common time of all replicas).",
             )?,
             losses: registrar.counter(
                 "curfew_store_losses_total",
@@ -77,11 +77,11 @@ impl StoreMetrics {
             )?,
             cut_offs: registrar.gauge(
                 "curfew_cut_offs",
-                "Subjects with a cut-off in this replica.",
+                "Subjects with a cut-off that this replica has read. A cut-off is a time: all earlier sessions have ended.",
             )?,
             cut_offs_fresh: registrar.gauge(
                 "curfew_cut_offs_fresh",
-                "Whether this replica has all cut-offs of the last two seconds.",
+                "Whether this replica's copy of the cut-offs is complete and at most two seconds old.",
             )?,
         })
     }
