@@ -1,5 +1,5 @@
-//! The compliance report: compares each policy with the session limits of standards, and gives the
-//! reason for each result.
+//! The compliance report: compares each policy with the session limits of standards, and gives the reason for each
+//! result.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub enum Reauthentication<'a> {
     /// The report examines the configured sign-in sources. If there are no sources, applications start all sessions
     /// through the admin API.
     Sources(&'a [SignInSource]),
-    /// The report does not check whether people authenticate again. It covers only the limits.
+    /// The report covers only the limits. It does not check whether people authenticate again.
     Ignored,
 }
 
@@ -279,11 +279,11 @@ fn limit_text(limit: &str, requirement: LimitRequirement) -> String {
     match requirement {
         LimitRequirement::NoRequirement => format!("{limit}; no requirement"),
         LimitRequirement::AnyLimit => format!("{limit}; a documented limit is required"),
-        LimitRequirement::AtMost(most, Strength::Shall) => {
-            format!("{limit}; at most {} required", format_duration(most))
+        LimitRequirement::AtMost(max, Strength::Shall) => {
+            format!("{limit}; at most {} required", format_duration(max))
         }
-        LimitRequirement::AtMost(most, Strength::Should) => {
-            format!("{limit}; at most {} recommended", format_duration(most))
+        LimitRequirement::AtMost(max, Strength::Should) => {
+            format!("{limit}; at most {} recommended", format_duration(max))
         }
     }
 }
@@ -313,11 +313,11 @@ fn describe_policy(policy: &Policy) -> Vec<String> {
     if let Some(reason) = &policy.deviation_reason {
         facts.push(format!("Reason for limits above the preset: {reason}"));
     }
-    if let Some(most) = policy.max_sessions {
-        let on_limit = most.on_limit.as_str();
+    if let Some(max_sessions) = policy.max_sessions {
+        let on_limit = max_sessions.on_limit.as_str();
         facts.push(format!(
             "A subject can have at most {} sessions at once. For a further sign-in: `{on_limit}`.",
-            most.count
+            max_sessions.count
         ));
     }
     if let OnStoreFailure::Known { grace } = policy.on_store_failure {
@@ -329,7 +329,8 @@ fn describe_policy(policy: &Policy) -> Vec<String> {
     facts
 }
 
-/// Says when sessions with these limits end. The text continues a sentence such as "Sessions end".
+/// Describes when sessions with these limits end. The result is the second part of a sentence that begins with
+/// "Sessions end".
 fn end_text(limits: &Limits) -> String {
     let mut parts = Vec::new();
     if let Some(idle) = limits.idle {

@@ -61,11 +61,11 @@ pub enum LintError {
     /// The YAML is invalid or too large.
     #[error(transparent)]
     Yaml(#[from] crate::yaml::YamlError),
-    /// The NGINX configuration is invalid.
+    /// The NGINX configuration is invalid. The value is the line, counted from 1.
     #[error("line {0}: unbalanced braces or quotes")]
     Nginx(usize),
-    /// The text contains blocks that are nested too deep.
-    #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
+    /// The blocks of an NGINX configuration are nested too deep. The value is the line, counted from 1.
+    #[error("line {0}: blocks are nested more than {MAX_NESTING_LEVELS} levels deep")]
     TooDeep(usize),
     /// The format of the file is unknown.
     #[error(
@@ -165,7 +165,7 @@ impl Findings {
     }
 
     /// Adds an error if streams can stay open for longer than the idle limit. `timeout` is the limit of the proxy for
-    /// a stream.
+    /// a stream; `None` means that there is no limit.
     fn check_stream_timeout(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
         let Some(idle) = self.limits.idle else {
             return;
@@ -178,12 +178,13 @@ impl Findings {
             "{what} lets a WebSocket or an event stream stay open for longer than the idle limit ({idle})"
         );
         let remedy = format!(
-            "set the timeout to at most {idle}: a stream is checked only once, when it opens"
+            "set the timeout to at most {idle}, because Curfew checks a stream only once, when it opens"
         );
         self.add_error(line, "stream-outlives-idle", message, &remedy);
     }
 
-    /// Adds an error if the proxy caches the answers to checks for longer than the touch interval.
+    /// Adds an error if the proxy caches the answers to checks for longer than the touch interval. `cache_duration` is
+    /// `None` if it is unknown.
     fn check_cache_duration(&mut self, line: usize, what: &str, cache_duration: Option<Duration>) {
         let touch = self.limits.touch_interval;
         if cache_duration.is_some_and(|cache_duration| cache_duration <= touch) {
@@ -191,7 +192,7 @@ impl Findings {
         }
         let touch = humantime::format_duration(touch);
         let message = format!(
-            "{what} caches answers of the check: ended sessions are served, and activity is not recorded"
+            "{what} caches the answers to checks: requests of ended sessions pass, and Curfew misses activity"
         );
         let remedy =
             format!("remove the cache, or cache answers for at most {touch} (touch_interval)");
@@ -199,13 +200,15 @@ impl Findings {
     }
 
     fn report_fail_open(&mut self, line: usize, what: &str, remedy: &str) {
-        let message = format!("{what} serves requests when Curfew does not answer (fail-open)");
+        let message =
+            format!("because of {what}, requests pass when Curfew does not answer (fail-open)");
         self.add_error(line, "fail-open", message, remedy);
     }
 
     fn report_trusted_headers(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!(
-            "{what} accepts X-Forwarded-* headers from clients: a client can send another address than it requests"
+            "because of {what}, Traefik accepts X-Forwarded-* headers from clients, so Curfew may check another URL than the \
+             client requests"
         );
         self.add_error(line, "trusted-forward-header", message, remedy);
     }

@@ -1,7 +1,8 @@
 //! Renders proxy configurations: the files of `deploy/` with the given addresses and time limits.
 //!
-//! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit. The renderer
-//! writes this limit into the configuration of every proxy that can close streams.
+//! A proxy checks a stream, such as a WebSocket, only when the stream opens. Therefore a stream must not stay open for
+//! longer than the idle limit. The renderer writes this limit into the configuration of every proxy that can close
+//! streams.
 
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ pub struct RenderedFile {
 )]
 pub struct AnchorError(&'static str);
 
-/// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file.
+/// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file; `None` if there
+/// is no such file.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
 /// Renders the configuration of a proxy.
@@ -143,7 +145,7 @@ fn set_time_limits(
         (Proxy::Nginx, _) => {
             const ANCHOR: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host$request_port;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
             let replacement = format!(
-                "{ANCHOR}\n        # A stream is checked only once, so close it after the idle limit without data.\n        \
+                "{ANCHOR}\n        # Curfew checks a stream only once. Close a stream that has no data for the idle limit.\n        \
                  proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
             );
             vec![(ANCHOR, replacement)]
@@ -155,7 +157,7 @@ fn set_time_limits(
         (Proxy::IngressNginx, _) => {
             const ANCHOR: &str = "    # Return the cookie of a delegated service to the client, even if the application answers with an error.\n";
             let replacement = format!(
-                "    # A stream is checked only once, so close it after the idle limit without data.\n    \
+                "    # Curfew checks a stream only once. Close a stream that has no data for the idle limit.\n    \
                  nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \
                  nginx.ingress.kubernetes.io/proxy-send-timeout: \"{stream}\"\n{ANCHOR}"
             );
@@ -164,8 +166,8 @@ fn set_time_limits(
         (Proxy::Caddy, _) => {
             const ANCHOR: &str = "\t\t\timport curfew\n\t\t\treverse_proxy application:3000\n";
             let replacement = format!(
-                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is checked only once, \
-                 so limit it to the idle limit.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
+                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# Curfew checks a WebSocket only once, \
+                 so close it after the idle limit.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
             );
             vec![(ANCHOR, replacement)]
         }
@@ -173,8 +175,8 @@ fn set_time_limits(
             const ROUTE_ANCHOR: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
             const MANAGER_ANCHOR: &str = "                stat_prefix: web\n";
             let route = format!(
-                "- match: {{ prefix: / }}\n                          # A stream is checked only once, so limit it \
-                 to the idle limit.\n                          route:\n                            cluster: \
+                "- match: {{ prefix: / }}\n                          # Curfew checks a stream only once, so close \
+                 it after the idle limit.\n                          route:\n                            cluster: \
                  application\n                            timeout: 0s\n                            \
                  max_stream_duration: {{ max_stream_duration: {stream}s }}\n"
             );
@@ -185,12 +187,12 @@ fn set_time_limits(
         (Proxy::Haproxy, "haproxy.cfg") => {
             const ANCHOR: &str = "    timeout tunnel 1h\n";
             let replacement = format!(
-                "    # A WebSocket is checked only once, so close it after the idle limit without data.\n    \
+                "    # Curfew checks a WebSocket only once. Close a WebSocket that has no data for the idle limit.\n    \
                  timeout tunnel {stream}s\n"
             );
             vec![(ANCHOR, replacement)]
         }
-        // Traefik cannot close streams.
+        // Traefik cannot close streams, and the other file of HAProxy has no timeout for streams.
         (Proxy::Haproxy | Proxy::Traefik, _) => Vec::new(),
     };
     let mut text = text.to_owned();

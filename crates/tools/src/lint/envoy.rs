@@ -7,7 +7,7 @@ use super::{Findings, duration};
 const FAIL_CLOSED_REMEDY: &str =
     "remove the setting, so that a request that cannot be checked is refused";
 
-/// Checks a document. Returns whether it is for Envoy.
+/// Checks a document. Returns whether the document is for Envoy.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut is_envoy = false;
     document.walk(&mut |key, line, node| match key {
@@ -43,7 +43,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
             let prefix = node.text().unwrap_or_default();
             if prefix.contains("ext-authz") && prefix.ends_with('/') {
                 let message =
-                    format!("{key} ends with /, so each path of the check starts with two slashes");
+                    format!("{key} ends with /, so the path of each check begins with two slashes");
                 findings.add_error(line, "prefix-slash", message, "remove the last slash");
             }
         }

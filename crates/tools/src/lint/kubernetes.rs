@@ -9,7 +9,7 @@ const TRAEFIK_PREFIX: &str = "traefik.ingress.kubernetes.io/";
 const ANNOTATE_REMEDY: &str = "annotate the Ingress with nginx.ingress.kubernetes.io/auth-url, as \
                       deploy/nginx/ingress.yaml does";
 
-/// Checks a document. Returns whether it is a manifest.
+/// Checks a document. Returns whether the document is a manifest.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
         return false;
@@ -24,7 +24,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         }
         _ => {}
     }
-    // The linter checks other kinds through their keys, such as `forwardAuth` and `failOpen`.
+    // The checks for Traefik and Envoy find settings in other kinds through their keys, such as `forwardAuth`.
     true
 }
 
@@ -61,7 +61,7 @@ fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
     }
 }
 
-/// Returns the hosts of a protected Ingress.
+/// Returns the hosts of an Ingress whose requests Curfew checks; empty for any other document.
 pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
     let annotations = document
@@ -137,16 +137,16 @@ fn check_nginx_ingress(
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
-            let message = "ingress-nginx sends the check the host from the client ($http_host), but NGINX routes by \
-                           $host: with an absolute request line, Curfew checks another host";
-            let remedy = "ask /forward-auth and set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
+            let message = "ingress-nginx sends the client's Host header ($http_host) to Curfew, but NGINX routes by \
+                           $host; the two hosts differ if the request line contains a URL";
+            let remedy = "use /forward-auth and set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.add_error(line, "other-host", message.to_owned(), remedy);
         }
         Some((line, url))
             if url.ends_with("/forward-auth") && find("auth-proxy-set-headers").is_none() =>
         {
-            let message = "ingress-nginx passes a client's own X-Forwarded- headers to the check, which then rejects every \
-                           request; Traefik sets them itself";
+            let message = "ingress-nginx passes the X-Forwarded-* headers of clients to Curfew, so Curfew refuses every \
+                           request; Traefik sets these headers itself and needs no change";
             let remedy = "behind ingress-nginx, set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.add_notice(line, "foreign-input", message.to_owned(), remedy);
         }
@@ -156,7 +156,7 @@ fn check_nginx_ingress(
         findings.report_missing_auth(line, what, "remove enable-global-auth");
     }
     if let Some((line, _)) = find("auth-cache-key") {
-        // The default cache duration is five minutes.
+        // Without `auth-cache-duration`, the cache duration is unknown here, and ingress-nginx uses five minutes.
         let (line, cache_duration) =
             find("auth-cache-duration").map_or((line, None), |(line, text)| {
                 let words = text.split([' ', ',']);
@@ -206,7 +206,7 @@ fn check_nginx_ingress(
 
 /// Adds an error: the default backend replaces the denial of Curfew.
 fn report_replaced_denial(line: usize, findings: &mut Findings) {
-    let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
+    let message = "the default backend replaces the answers 401 and 403 of Curfew, so clients lose the cookie, the \
                    reason and the redirect to the sign-in page";
     let remedy = "remove 401 and 403 from custom-http-errors";
     findings.add_error(line, "swallowed-denial", message.to_owned(), remedy);

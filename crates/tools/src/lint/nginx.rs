@@ -1,4 +1,4 @@
-//! Checks for NGINX. They know blocks, directives, and the settings that a location inherits.
+//! Checks for NGINX. The checks take into account which settings a location inherits.
 
 use super::{Findings, LintError, duration};
 use crate::yaml::MAX_NESTING_LEVELS;
@@ -156,8 +156,9 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
         .collect();
     for name in ["X-Original-URL", "X-Original-Method"] {
         if !names.contains(&name.to_ascii_lowercase()) {
-            let message =
-                format!("the check does not set {name}: a client could forge the original request");
+            let message = format!(
+                "the check does not set {name}, so a client could forge the original request"
+            );
             let remedy = "set the header, as deploy/nginx/curfew.conf does";
             findings.add_error(location.line, "forgeable-original", message, remedy);
         }
@@ -165,8 +166,8 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
     check_router_inputs(location, findings);
 }
 
-/// Reports a request to Curfew without the values that NGINX uses for routing, or with headers of the client that could
-/// replace these values.
+/// Reports a problem if the check lacks the values that NGINX uses for routing, or if the check passes on headers of
+/// the client that could replace these values.
 fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let directives = location.block.iter();
@@ -175,8 +176,8 @@ fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     for header in headers() {
         let is_original_url = header.argument(0).eq_ignore_ascii_case("x-original-url");
         if is_original_url && header.words.iter().any(|word| word.contains("$http_host")) {
-            let message = "the check gets the host from the client ($http_host), but NGINX routes by $host: \
-                           with an absolute request line, Curfew checks another host";
+            let message = "the check contains the client's Host header ($http_host), but NGINX routes by $host; \
+                           the two hosts differ if the request line contains a URL";
             let remedy =
                 "use $scheme://$host$request_port$request_uri, as deploy/nginx/curfew.conf does";
             findings.add_error(header.line, "other-host", message.to_owned(), remedy);
@@ -184,9 +185,10 @@ fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     }
     for name in ["X-Forwarded-Method", "X-Forwarded-Uri"] {
         if !headers().any(|it| it.argument(0).eq_ignore_ascii_case(name)) {
-            let message =
-                format!("a client's own {name} reaches the check, which then rejects the request");
-            let remedy = "clear the header: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
+            let message = format!(
+                "NGINX passes the {name} of a client to Curfew, so Curfew refuses the request"
+            );
+            let remedy = "clear the header with proxy_set_header and an empty value, as deploy/nginx/curfew.conf does";
             findings.add_notice(location.line, "foreign-input", message, remedy);
         }
     }
@@ -247,7 +249,8 @@ fn check_error_pages(
         }
         if page.words.iter().any(|word| word.starts_with("=2")) {
             let message =
-                "error_page with =200 turns a denial or an error into a success".to_owned();
+                "error_page with a status of =2xx turns a denial or an error into a success"
+                    .to_owned();
             let remedy = "keep the original status";
             findings.add_error(page.line, "fail-open", message, remedy);
             continue;
@@ -260,10 +263,10 @@ fn check_error_pages(
                     && proxies_requests(it.location)
             });
         if proxies_to_application {
-            let remedy = "let the named location answer itself, as @refused in deploy/nginx/curfew.conf does";
+            let remedy = "return an answer in the named location, as @refused in deploy/nginx/curfew.conf does";
             findings.report_fail_open(
                 page.line,
-                "error_page with a location that proxies requests",
+                "an error_page with a location that proxies requests",
                 remedy,
             );
         }

@@ -7,7 +7,7 @@ use super::yaml::Node;
 const TRUST_HEADER_REMEDY: &str = "remove the setting: Traefik sets these headers itself. If another proxy is \
                       in front, list that proxy in forwardedHeaders.trustedIPs of the entry point";
 
-/// Checks a document. Returns whether it is for Traefik.
+/// Checks a document. Returns whether the document is for Traefik.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut is_traefik = false;
     document.walk(&mut |key, line, node| match key {
@@ -63,16 +63,16 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     is_traefik
 }
 
-/// Reports that `safeNaming` is missing. Without this setting, the internal name of a Middleware is `NAMESPACE-NAME`,
-/// so two Middlewares of different namespaces can have the same name.
+/// Reports that `safeNaming` is missing. Without this setting, the internal name of a Middleware is `NAMESPACE-NAME`.
+/// Two Middlewares in different namespaces can then have the same name, such as `a-b-c`.
 fn report_shared_names(line: usize, findings: &mut Findings) {
-    let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace \
+    let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME, so another namespace can replace \
                    the Middleware that calls Curfew";
     let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
     findings.add_error(line, "shared-names", message.to_owned(), remedy);
 }
 
-/// Checks command-line flags, each with its line number.
+/// Reports command-line flags that enable the CRD provider without `safeNaming`. Each flag has its line number.
 fn check_crd_flags(flags: &[(usize, String)], findings: &mut Findings) {
     let is_crd_flag = |flag: &str| flag.starts_with("--providers.kubernetescrd");
     let has_safe_naming = flags.iter().any(|(_, flag)| {
@@ -99,8 +99,7 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
             && !has_header("cookie")
             && !has_header("authorization")
         {
-            let message =
-                "authRequestHeaders omits Cookie and Authorization: Curfew never gets a credential";
+            let message = "authRequestHeaders omits Cookie and Authorization, so Curfew receives no credential";
             let remedy = "remove authRequestHeaders, or list Cookie and the other headers in docs/proxies/traefik.md";
             findings.add_error(
                 allowed_headers.line,
@@ -112,7 +111,8 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     }
     let address = node.get("address").and_then(Node::text).unwrap_or_default();
     if address.ends_with(":9180") || address.ends_with(":9180/") {
-        let message = "the address has no path: Curfew answers 404, and every request is refused";
+        let message =
+            "the address has no path, so Curfew answers 404, and Traefik refuses every request";
         findings.add_error(
             line,
             "no-contract",
@@ -130,7 +130,7 @@ fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
         .unwrap_or(&empty);
     let calls_curfew = |name: &str| {
         let definition = middlewares.get(name);
-        // A middleware that is defined in another file may call Curfew.
+        // A middleware that is defined in another file may call Curfew, so its router is not reported.
         definition.is_none_or(|definition| definition.get("forwardAuth").is_some())
     };
     let is_protected = |router: &Node| {

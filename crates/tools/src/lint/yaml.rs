@@ -20,7 +20,7 @@ pub(super) enum Value {
     Nothing,
     Text(String),
     List(Vec<Node>),
-    /// Each key with its line number.
+    /// The entries: the key, the line number of the key, and the value.
     Map(Vec<(String, usize, Node)>),
 }
 
@@ -95,7 +95,7 @@ impl Node {
 /// Parses the documents of a file.
 ///
 /// # Errors
-/// [`LintError::Yaml`].
+/// [`LintError::Yaml`] if the text is not valid YAML, is nested too deep or is too large.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, LintError> {
     check(text)?;
     let mut builder = DocumentBuilder::default();
@@ -115,8 +115,8 @@ struct DocumentBuilder {
     anchors: HashMap<usize, Node>,
 }
 
-/// A list or map that is not complete yet, its anchor, and the key that still needs a value, with the line number of
-/// the key.
+/// A list or map that is not complete yet, and its anchor. The third part is the key that still needs a value, with the
+/// line number of the key.
 type OpenCollection = (Node, usize, Option<(String, usize)>);
 
 impl DocumentBuilder {
