@@ -392,7 +392,7 @@ fn deeply_nested_and_huge_files_are_rejected() {
         laughs += &format!("a{level}: &a{level} [{before}]\n");
     }
     for (text, expected) in [
-        (deep, "line 101: nested more than 100"),
+        (deep, "line 101: the YAML is nested more than 100"),
         (laughs, "more than 64 MiB with aliases expanded"),
     ] {
         let error = load_text(&text).unwrap_err().to_string();

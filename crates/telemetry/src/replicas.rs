@@ -27,8 +27,9 @@ pub struct Replica {
     /// The newest record format that the replica reads; 0 if the replica does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// The sequence number of the latest change of cut-offs (times before which all sessions of a subject have ended)
-    /// and revocation rules that the replica has read. `None` for a version of Curfew without revocation rules.
+    /// The sequence number of the latest change of cut-offs and revocation rules that the replica has read. A cut-off
+    /// is a time before which all sessions of a subject have ended. `None` for a version of Curfew without revocation
+    /// rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }

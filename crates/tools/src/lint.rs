@@ -50,8 +50,7 @@ pub struct LintLimits {
     /// The absolute limit.
     pub absolute: Duration,
     /// The touch interval: the time for which Curfew collects activities before it writes one to the store. A proxy may
-    /// cache the answer to a check for at most the touch interval, because Curfew does not see the activity of a cached
-    /// check.
+    /// cache the answer to a check for at most this time, because Curfew does not see the activity of a cached check.
     pub touch_interval: Duration,
 }
 

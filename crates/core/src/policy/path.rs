@@ -112,8 +112,8 @@ impl<'a> NormalPath<'a> {
     }
 }
 
-/// Whether a character is a compatibility form of `/`, `\\`, `.`, `;`, `#`, `?` or `%` according to Unicode Standard
-/// Annex 15 or to the best-fit mappings of Windows code pages.
+/// Whether some programs convert this character to `/`, `\\`, `.`, `;`, `#`, `?` or `%`. The list comes from the
+/// compatibility forms of Unicode Standard Annex 15 and the best-fit mappings of Windows code pages.
 pub(super) const fn is_lookalike(character: char) -> bool {
     matches!(
         character,

@@ -1,5 +1,5 @@
-//! Sessions of operators in the console. These sessions are in the same store as the sessions of users, but with a
-//! subject and a policy that no session of a user has.
+//! Sessions of operators in the console. The same store contains these sessions and the sessions of users, but no
+//! session of a user has the subject or the policy of operator sessions.
 
 use super::{Attributes, PolicyName, Session, Subject};
 

@@ -166,8 +166,8 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
     check_router_inputs(location, findings);
 }
 
-/// Reports a problem if the check lacks the values that NGINX uses for routing, or if the check passes on headers of
-/// the client that could replace these values.
+/// Reports a check without the values that NGINX uses for routing. Also reports a check that contains headers of the
+/// client that could replace these values.
 fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let directives = location.block.iter();

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{DelegatedService, SessionKey};
 
-/// The request headers that every service receives. Other headers are forwarded only if the configuration names them,
-/// because a client could send headers that only a proxy may set, such as a header with an identity.
+/// The request headers that every service receives. Other headers are forwarded only if the configuration names them.
+/// Otherwise a client could send a header that only a proxy may set, such as a header with an identity.
 const FORWARDED_HEADERS: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,

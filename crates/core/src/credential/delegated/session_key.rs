@@ -31,8 +31,8 @@ impl SessionKey {
     /// not a cookie.
     ///
     /// # Errors
-    /// `AmbiguousCookie` for several different values, for an empty value, and for a value with a byte that cookies do
-    /// not allow (RFC 6265, 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
+    /// `AmbiguousCookie` for several different values, an empty value, or a value with a byte that RFC 6265 (4.1.1)
+    /// does not allow. Servers read such a byte in different ways, but a session must have only one ID.
     pub fn find_cookie<'a>(
         &self,
         headers: &'a HeaderMap,

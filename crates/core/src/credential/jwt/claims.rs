@@ -101,15 +101,15 @@ pub(super) fn numeric_date(
     time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
-/// Returns the pseudo-subject for one session of a provider. With this subject, one cut-off (a time before which all
-/// sessions have ended) ends all sessions of Curfew that began with the session of the provider.
+/// Returns the pseudo-subject for one session of a provider. A cut-off is a time before which all sessions of a subject
+/// have ended. One cut-off for this subject ends all sessions of Curfew that began with the session of the provider.
 pub(super) fn provider_session_subject(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// Returns the pseudo-subject for all sessions of one subject of a provider. With this subject, one cut-off ends all
-/// these sessions.
+/// Returns the pseudo-subject for all sessions of one subject of a provider. One cut-off (a time before which all
+/// sessions of a subject have ended) for this pseudo-subject ends all these sessions.
 pub(super) fn provider_user_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))

@@ -74,7 +74,7 @@ impl Issuer {
             .ok_or(InvalidJwt::Subject)
     }
 
-    /// Returns whether the session belongs to this subject of the provider.
+    /// Returns whether the session belongs to the subject `sub` of the provider.
     #[must_use]
     pub fn is_subject_of(&self, sub: &str, session: &Session) -> bool {
         let name = self.provider_user_subject(sub);

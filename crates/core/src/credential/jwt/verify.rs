@@ -303,15 +303,16 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// Returns the pseudo-subject for one session of the provider. A cut-off (a time before which all sessions of a
-    /// subject have ended) for it ends all sessions of Curfew that began with the provider's session.
+    /// Returns the pseudo-subject for one session of the provider. A cut-off is a time before which all sessions of a
+    /// subject have ended. One cut-off for this subject ends all sessions of Curfew that began with the provider's
+    /// session.
     #[must_use]
     pub fn provider_session_subject(&self, sid: &str) -> Subject {
         claims::provider_session_subject(&self.issuer, sid)
     }
 
     /// Returns the pseudo-subject for all sessions of one subject of the provider. One cut-off (a time before which all
-    /// sessions of a subject have ended) for it ends all these sessions.
+    /// sessions of a subject have ended) for this pseudo-subject ends all these sessions.
     #[must_use]
     pub fn provider_user_subject(&self, sub: &str) -> Subject {
         claims::provider_user_subject(&self.issuer, sub)

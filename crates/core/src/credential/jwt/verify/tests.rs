@@ -319,8 +319,8 @@ fn validates_the_times() {
         (json!({ "iat": seconds(31) }), Some(NotYetValid)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
-        // The clock of the provider can be fast. Curfew accepts a future time only within the leeway, because an old
-        // sign-in could otherwise seem to be later than a revocation or a loss of data.
+        // The clock of the provider can be fast. But Curfew accepts a future time only within the leeway. Otherwise an
+        // old sign-in could seem to be later than a revocation or a loss of data.
         (json!({ "auth_time": seconds(30) }), None),
         (json!({ "auth_time": seconds(31) }), Some(NotYetValid)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
