@@ -161,7 +161,7 @@ fn the_help_lists_the_commands() {
     assert_eq!(
         help,
         "\
-Sessions that end on time, enforced at the edge: the idle and absolute limits behind NGINX auth_request and its relatives
+Sessions that end on time, enforced at the edge: idle and absolute limits for applications behind NGINX, Traefik, Envoy or another proxy
 
 Usage: curfew <COMMAND>
 
