@@ -44,7 +44,7 @@ pub use wrong_credentials::WrongCredentialLimiter;
 pub struct Admin {
     /// Starts and ends sessions.
     pub lifecycle: Lifecycle,
-    /// The session records and revocation rules.
+    /// The session records, and the rules of emergency revocations.
     pub stores: Stores,
     /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
@@ -60,17 +60,17 @@ pub struct Admin {
     pub tokens: AdminTokens,
     /// Authenticates tokens of Kubernetes; `None` if `admin.kubernetes` is not configured.
     pub kubernetes: Option<Arc<Kubernetes>>,
-    /// Whether `POST …/age` is allowed (`admin.allow_ageing`).
+    /// Whether `POST …/age` may move the times of a session into the past (`admin.allow_ageing`).
     pub allow_ageing: bool,
     /// Whether browsers reach the console over TLS.
     pub secure: bool,
-    /// Sign-in to the console with identity providers.
+    /// Sign-in to the console with identity providers; `None` if it is not configured.
     pub login: Option<ConsoleLogin>,
     /// Health, metrics and diagnostics of this process.
     pub ops: Arc<Ops>,
-    /// Gives access to the recording of checks.
+    /// Contains the recorder of checks, which the admin API starts, reads and stops.
     pub observers: Arc<Observers>,
-    /// The kind of the store, as the console shows it.
+    /// The kind of the store for the console: `memory` or `Redis`.
     pub store_kind: &'static str,
     /// Counts wrong credentials for each address. The counts survive a reload of the configuration.
     pub wrong_credentials: Arc<WrongCredentialLimiter>,
@@ -93,8 +93,8 @@ impl Admin {
         address.map(|address| address.to_canonical())
     }
 
-    /// Returns how long an address must wait after many wrong credentials. If the address must wait, counts this
-    /// request in the metric for refused credentials.
+    /// Returns how long an address must wait after many wrong credentials; `None` if it need not wait. If the address
+    /// must wait, counts this request in the metric for refused credentials.
     fn retry_delay(&self, interface: AdminInterface, address: Option<IpAddr>) -> Option<Duration> {
         let delay = self
             .wrong_credentials

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus::{IntCounter, IntGauge};
 
-/// The limit on a listener's open connections or requests in flight. Above the limit, connections or requests are
-/// refused at once. That costs less than a queue, and does not affect other listeners.
+/// The limit on a listener's open connections or requests in flight. Above the limit, Curfew refuses new connections or
+/// requests at once, because a refusal costs less than a queue. Each listener has its own limit, so an overload of one
+/// listener does not use the permits of another.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 
@@ -20,7 +21,8 @@ struct Inner {
     open: IntGauge,
     /// Counter of refused connections or requests.
     refused: IntCounter,
-    /// Set when the limit is reached, and cleared when less than half of the permits are in use.
+    /// Set when the limit is reached, and cleared when fewer than half of the permits are in use. While it is set, a
+    /// refusal writes no warning.
     was_full: AtomicBool,
 }
 
@@ -88,7 +90,7 @@ impl ConcurrencyLimit {
         if before >= *max {
             taken.fetch_sub(1, Ordering::Relaxed);
             refused.inc();
-            // Log once per saturation episode.
+            // Warn once, until fewer than half of the permits are in use again.
             if !was_full.swap(true, Ordering::Relaxed) {
                 match kind {
                     LimitKind::Connections => {

@@ -55,7 +55,7 @@ pub use reload::ReloadRequests;
 use reload::Reloader;
 use store::StoreContext;
 
-/// Minimum time to write pending data when the process stops.
+/// The minimum time that a stopping process has for its last writes, even if `shutdown_timeout` is shorter.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The service, ready to run: all parts exist, and all listeners are bound.
@@ -99,32 +99,32 @@ pub enum StartupError {
         /// The error of the operating system.
         error: io::Error,
     },
-    /// The HTTP client of the webhook is invalid.
-    #[error("events: {0}")]
+    /// The HTTP client of the webhook could not be created.
+    #[error("events: could not create the HTTP client of the webhook: {0}")]
     Webhook(#[from] reqwest::Error),
-    /// The HTTP client for an identity provider's keys is invalid.
-    #[error("jwt.issuers: {0}")]
+    /// The HTTP client that fetches an identity provider's keys could not be created.
+    #[error("jwt.issuers: could not create the HTTP client of an issuer: {0}")]
     Issuer(reqwest::Error),
-    /// The HTTP client of a delegated service is invalid.
-    #[error("delegated.services: {0}")]
+    /// The HTTP client of a delegated service could not be created.
+    #[error("delegated.services: could not create the HTTP client of a service: {0}")]
     Delegate(reqwest::Error),
-    /// The HTTP client of an identity provider is invalid.
-    #[error("login.providers: {0}")]
+    /// The HTTP client of an identity provider could not be created.
+    #[error("login.providers: could not create the HTTP client of a provider: {0}")]
     Provider(reqwest::Error),
-    /// The HTTP client for Kubernetes is invalid.
-    #[error("admin.kubernetes: {0}")]
+    /// The HTTP client for Kubernetes could not be created.
+    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
     Kubernetes(reqwest::Error),
     /// A key could not be generated.
-    #[error("token.keys: {0}")]
+    #[error("token.keys: could not generate a key: {0}")]
     Key(#[from] KeyError),
     /// An admin token could not be generated.
-    #[error("admin.token_hashes: {0}")]
+    #[error("admin.token_hashes: could not generate an admin token: {0}")]
     AdminToken(#[from] getrandom::Error),
     /// The session cookie cannot be written as a header.
     #[error("cookie: {0}")]
     Cookie(#[from] UnwritableCookie),
     /// The metrics could not be created.
-    #[error("metrics: {0}")]
+    #[error("could not create the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
@@ -132,16 +132,16 @@ pub enum StartupError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A background task ended, although it must run until the service stops.
-    #[error("background task exited: {0}")]
+    #[error("a background task has stopped too early: {0}")]
     TaskExited(String),
     /// Redis contains records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
-    /// The HTTP client for Kubernetes is invalid.
-    #[error("admin.kubernetes: {0}")]
+    /// The HTTP client for Kubernetes could not be created.
+    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
     Kubernetes(reqwest::Error),
     /// The last touches (the activity of sessions) could not be written to the store.
-    #[error("could not write the last activity: {0}")]
+    #[error("could not write the last activity of sessions to the store: {0}")]
     Flush(#[from] StoreError),
 }
 
@@ -151,7 +151,7 @@ impl App {
     /// reports the failure.
     ///
     /// # Errors
-    /// [`StartupError`] with the configuration key.
+    /// [`StartupError`]. Its message begins with the configuration key, if one is the cause.
     pub async fn start(
         source: ConfigSource,
         loaded: Loaded,
@@ -303,7 +303,7 @@ impl App {
         )
     }
 
-    /// Returns the bound addresses of each listener; none if the listener is off. If the configured port is 0, the
+    /// Returns the bound addresses of each listener; a listener that is off has none. If the configured port is 0, the
     /// address has the port that the operating system chose.
     #[must_use]
     pub const fn addresses(&self) -> &BoundAddresses {
@@ -326,10 +326,10 @@ impl App {
     /// Serves until `stop` is cancelled. Reloads the configuration when its file changes, or on a request through
     /// `reload`.
     ///
-    /// The service stops in two stages. First it reports not ready, but still serves requests for `shutdown_delay`,
-    /// so that clients can move to another replica. Then it accepts no more connections, waits at most
-    /// `shutdown_timeout` for requests in flight, and writes the pending touches. It answers probes and metrics until
-    /// the end.
+    /// The service stops in two stages. First it reports that it is not ready, but still serves requests for
+    /// `shutdown_delay`, so that clients can move to another replica. Then it accepts no more connections, waits at
+    /// most `shutdown_timeout` for requests in flight, and writes the pending touches (the activity of sessions). The
+    /// `ops` listener answers probes and metrics until these stages are over.
     ///
     /// # Errors
     /// [`RunError`] if a background task has exited, or if pending touches could not be written.
@@ -365,7 +365,8 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while listener_tasks.join_next().await.is_some() {}
-        // Write the touches before the background tasks stop, because these tasks hold the connection to the store.
+        // Write the pending touches (the activity of sessions) before the background tasks stop, because these tasks
+        // keep the connection to the store open.
         self.tasks.close();
         let final_flush = async {
             self.tasks.wait().await;
@@ -379,7 +380,7 @@ impl App {
             .await
             .is_err()
         {
-            tracing::warn!("background tasks did not finish in time");
+            tracing::warn!("background tasks did not finish in time, aborting them");
             self.background.shutdown().await;
         }
         stop_ops.cancel();
@@ -393,7 +394,7 @@ impl App {
     }
 }
 
-/// Creates the counters of rare events, with the value zero.
+/// Creates the counters of rare events with the value zero, so that `/metrics` contains them before the first event.
 fn init_metrics(metrics: &Metrics, policies: &Policies) {
     let fallback_policies = policies
         .iter()
@@ -405,11 +406,11 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
     );
 }
 
-/// Returns the error for a background task that has ended although it must run for ever.
+/// Returns the error for a background task that has ended although it must run until the service stops.
 fn task_failed(result: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match result {
         Ok(Err(error)) => error,
-        Ok(Ok(())) => RunError::TaskExited("no error".to_owned()),
+        Ok(Ok(())) => RunError::TaskExited("it returned no error".to_owned()),
         Err(error) => RunError::TaskExited(error.to_string()),
     }
 }

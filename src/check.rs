@@ -80,7 +80,7 @@ impl Default for Observers {
 }
 
 impl Checker {
-    /// Answers one check and counts it. Audits a denial.
+    /// Answers one check, counts it, and writes a denial to the audit log.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let span = traces::check_span(request.contract.as_str(), request.headers);
         if span.is_disabled() {
@@ -133,7 +133,7 @@ impl Checker {
 
     /// Evaluates the session for a request to Curfew itself, such as a request for the session's status. The metrics do
     /// not count it as a check. The caller decides whether the request is an activity, because the rules are meant for
-    /// the application. The request needs a session even if a rule makes it public.
+    /// the application. For the same reason, the request needs a session even if a rule makes it public.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,
@@ -159,7 +159,7 @@ impl Checker {
         context.credential.complete_outcome(outcome)
     }
 
-    /// Counts and records an answer, and audits a denial.
+    /// Counts and records an answer, and writes a denial to the audit log.
     fn record(
         &self,
         request: &CheckRequest<'_>,

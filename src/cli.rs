@@ -105,7 +105,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// The error has a message for the terminal.
+    /// The error of the command, with a message for the terminal.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Demo(args) => demo::run(&args),

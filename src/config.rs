@@ -1,9 +1,9 @@
 //! The configuration. The sources are the defaults, a file and the environment; later sources override earlier ones.
-//! The types of this module hold valid values only.
+//! Values of the types in this module are always valid.
 //!
-//! [`sections`] has a file for each section, with its keys as text, their defaults, and their parser. [`load`] merges
-//! the sources. `validate` runs the parsers of all sections. Every mistake is reported with its key, origin and
-//! value.
+//! [`sections`] has a file for each section of the configuration: its keys as text, their defaults, and their parser.
+//! [`load`] merges the sources. `validate` runs the parsers of all sections. Every mistake is reported with its key,
+//! origin and value.
 
 mod load;
 mod mistakes;
@@ -65,7 +65,7 @@ pub struct Config {
     pub check_timeout: Duration,
     /// How long each process keeps its recent session ends, to write them again after a fail-over.
     pub journal_retention: Duration,
-    /// The webhook that receives session ends, if any.
+    /// The webhook that receives session ends; `None` if no webhook is configured.
     pub webhook: Option<WebhookSettings>,
     /// Whether Curfew also accepts its tokens in `Authorization: Bearer`, not only in the cookie.
     pub bearer: bool,
@@ -81,11 +81,11 @@ pub struct Config {
     pub clear_site_data: Option<HeaderValue>,
     /// Signs identity assertions for applications; `None` if no key is configured.
     pub assertion: Option<Arc<AssertionSigner>>,
-    /// The keys that sign tokens; `None` to generate one for this process.
+    /// The keys that sign tokens; `None` if Curfew generates a key for this process.
     pub key_ring: Option<KeyRing>,
     /// Name and attributes of the session cookie.
     pub cookie: CookieSettings,
-    /// Policies, rules and named hosts.
+    /// The policies, the rules, and the hosts that the configuration names.
     pub rulebook: Rulebook,
     /// The header with the client address, and the number of trusted proxies.
     pub address: AddressHeader,
@@ -106,7 +106,7 @@ pub struct Config {
 /// Listener addresses, with limits that apply to each listener separately.
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// The addresses of each listener; empty if it is off.
+    /// The addresses of each listener; a listener that is off has none.
     pub addresses: PerListener<Vec<SocketAddr>>,
     /// The maximum number of connections per listener, except `ops`, which has a fixed limit.
     pub max_connections: usize,
@@ -135,7 +135,8 @@ pub enum StoreConfig {
     Redis {
         /// Servers, credentials, TLS and timeouts.
         settings: Box<RedisSettings>,
-        /// The approximate size of the near cache, in sessions; 0 to disable it.
+        /// The approximate size of the near cache (verified records in the memory of this process), in sessions; 0 to
+        /// disable the cache.
         near_cache_sessions: usize,
     },
 }
@@ -147,7 +148,7 @@ pub struct AdminConfig {
     pub tokens: Vec<NamedToken>,
     /// Authorization of Kubernetes users with RBAC; `None` if it is off.
     pub kubernetes: Option<KubernetesSettings>,
-    /// Whether the API may age sessions, for tests.
+    /// Whether the API may move the times of a session into the past, for tests of timeouts.
     pub allow_ageing: bool,
     /// The public address of the console.
     pub url: Option<Url>,

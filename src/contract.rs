@@ -1,7 +1,7 @@
-//! Contracts: how a family of proxies sends a check and reads the answer.
+//! A contract defines how a family of proxies sends a check and reads the answer.
 //!
-//! Each file converts the check of a proxy to a [`CheckRequest`], and an [`Outcome`] to the reply for the proxy. No
-//! other module depends on the kind of proxy.
+//! The file of each contract converts the check of a proxy to a [`CheckRequest`], and an [`Outcome`] to the reply for
+//! the proxy. No other module depends on the kind of proxy.
 
 mod assertion;
 mod auth_request;
@@ -78,7 +78,7 @@ impl Contracts {
                 Verdict::Allow => Verdict::Deny(DenyReason::StoreUnavailable),
                 denied @ Verdict::Deny(_) => denied,
             },
-            // Another service's answer is meant for the proxy, and may contain tokens.
+            // Omit the answer of a delegated service, because it is meant for the proxy and may contain tokens.
             relayed: None,
             ..outcome.clone()
         };

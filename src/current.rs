@@ -1,4 +1,4 @@
-//! An extractor for values that a reload replaces.
+//! An axum extractor for values that a reload of the configuration replaces.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -15,10 +15,10 @@ use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
-/// The maximum size of the body of the service's denial, which Curfew's reply contains. A larger body is not relayed.
+/// The maximum size of a denial's body that Curfew relays from the service to the client. Curfew omits a larger body.
 const MAX_DENIAL_BODY_BYTES: usize = 64 * 1024;
 
-/// The headers of the service's denial that Curfew's reply contains.
+/// The headers of a denial that Curfew relays from the service to the client.
 const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
 /// The settings of a delegated service.
@@ -61,13 +61,14 @@ pub enum DelegateDecision {
 pub struct RelayedResponse {
     /// The status of a denial: 302, 401 or 403.
     pub status: Option<StatusCode>,
-    /// The configured headers of an allowed answer, or the redirect, cookies and challenge of a denial.
+    /// If the service allows the request: the configured headers and the cookies. If it denies the request: the
+    /// redirect, the cookies and the challenge.
     pub headers: HeaderMap,
     /// The content type and the text of a denial.
     pub body: Option<(HeaderValue, String)>,
 }
 
-/// Shows no values, because headers and bodies may contain secrets.
+/// Shows only the status, because headers and bodies may contain secrets.
 impl fmt::Debug for RelayedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayedResponse")
@@ -141,7 +142,7 @@ impl Delegate {
     /// Asks the service about a request. `cookie` is the cookie that identifies the session, if there is one.
     ///
     /// # Errors
-    /// [`DenyReason::SourceUnavailable`] on a timeout or an answer that neither allows nor denies.
+    /// [`DenyReason::SourceUnavailable`] if the request fails or times out, or if the answer neither allows nor denies.
     pub async fn ask(
         &self,
         check: &DelegatedCheck<'_>,
@@ -201,7 +202,7 @@ impl Delegate {
                         };
                         Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
-                    // The service allows a request without a subject, but Curfew needs a session.
+                    // Deny the request, although the service allows it without a subject: Curfew needs a session.
                     Err(_) if is_anonymous => Ok(DelegateDecision::Deny(
                         DenyReason::NoCredential,
                         Box::default(),

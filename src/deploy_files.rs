@@ -1,6 +1,6 @@
 //! The embedded files of `deploy/`.
 
-/// Returns the text of a file with this path below `deploy/`.
+/// Returns the text of the file with this path below `deploy/`; `None` if the file is not embedded.
 #[must_use]
 pub fn deploy_file(path: &str) -> Option<&'static str> {
     Some(match path {

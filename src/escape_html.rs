@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::escape::html;
 
-/// Escapes every text in a template.
+/// The HTML escaper of the templates: escapes every value that a template shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Html;
 

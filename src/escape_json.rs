@@ -1,4 +1,4 @@
-//! Middleware that escapes JSON responses.
+//! Middleware that escapes characters in JSON responses that could mislead a reader, such as control characters.
 
 use std::borrow::Cow;
 

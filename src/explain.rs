@@ -1,5 +1,5 @@
 //! Explains the answer to a request: the matching rule, the policies, whether the request is activity, and the origin
-//! of each limit. Checks use the same [`RuleMatch`].
+//! of each limit. Checks use the same [`RuleMatch`], so they find the same rule.
 
 mod limits;
 mod summary;
@@ -37,8 +37,8 @@ pub struct Explanation {
     /// The normalized path, which is compared with the rules; absent if the path is ambiguous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Why the request cannot be evaluated. A rule depends on an ambiguous path, or the host or the policy name is
-    /// not configured.
+    /// Why the request cannot be evaluated: a rule depends on an ambiguous path, or the host or the policy name is not
+    /// configured. Absent if the request can be evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub match_error: Option<String>,
     /// The rule, policies and limits that apply; absent if the request cannot be evaluated.
@@ -52,7 +52,7 @@ pub struct TermsExplained {
     /// The key of the matching rule in the configuration; absent if no rule matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// A summary of that rule's conditions.
+    /// A summary of the conditions of the matching rule; absent if no rule matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_matches: Option<String>,
     /// `protected` or `public`.
@@ -65,7 +65,7 @@ pub struct TermsExplained {
     pub required_groups: Vec<String>,
     /// `touch` if the request counts as activity, or `passive`.
     pub activity: &'static str,
-    /// The reason if the request is passive.
+    /// Why the request is passive; absent if it counts as activity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passive_reason: Option<&'static str>,
     /// The limits that end the session.

@@ -1,4 +1,5 @@
-//! Fuzz targets: every parser of untrusted bytes, with an invariant that holds for all inputs.
+//! Fuzz targets. Each target passes arbitrary bytes to a parser or to the service, and checks an invariant that must
+//! hold for all inputs.
 //!
 //! A target takes bytes, and panics on a failure. `cargo test` runs each target with random changes of its seeds in
 //! `fuzz/seeds/`. `scripts/fuzz.sh` runs the same functions for longer with libFuzzer, guided by coverage. The

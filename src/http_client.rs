@@ -29,7 +29,7 @@ pub fn client_builder(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = reqwest::Client::builder()
         .timeout(timeout)
-        // The target of a redirect is not a configured address.
+        // Follow no redirect, because its target is not a configured address.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("curfew/", env!("CARGO_PKG_VERSION")));

@@ -196,7 +196,7 @@ struct RefreshTask {
 }
 
 impl RefreshTask {
-    /// Fetches the keys regularly until nothing uses the keys any more.
+    /// Fetches the keys regularly, until nothing else uses them.
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
@@ -225,8 +225,8 @@ impl RefreshTask {
                     .saturating_mul(1 << (failures - 1).min(16))
                     .min(self.refresh_interval),
             };
-            // During the pause, the task keeps no strong reference. So it can detect that nothing uses the keys any
-            // more.
+            // During the pause, the task keeps no strong reference, so that it can detect that nothing else uses the
+            // keys.
             let mut waited = Duration::ZERO;
             drop(keys);
             while waited < pause {

@@ -55,7 +55,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The verb in a cluster role.
+    /// Returns the verb as a cluster role contains it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ pub struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Why Kubernetes did not answer.
+/// Why Curfew got no answer from Kubernetes.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
     /// Curfew's own token could not be read.

@@ -212,7 +212,7 @@ fn no_crate_has_a_cycle_of_modules() {
     }
 }
 
-/// The tests above must find a wrong dependency.
+/// The functions that the tests above use must find a wrong dependency.
 #[test]
 fn a_reversed_dependency_is_found() {
     let used = used_modules(

@@ -39,10 +39,11 @@ pub use start::StartedSession;
 pub use start::{SignIn, StartError};
 pub use tombstone_extensions::TombstoneExtensions;
 
-/// How long a process has to publish a session end before another process publishes it again. The time starts before
-/// the request to the store, so it includes the latency of the store.
+/// The time that a process has to publish a session end before another process publishes the end again. The time starts
+/// before the request to the store, so it includes the latency of the store.
 pub const DELIVERY_GRACE: Duration = Duration::from_secs(10);
-/// The number of attempts to acknowledge a published end, and the pause between them.
+/// The number of attempts to acknowledge a published end (to remove the session from the deadline queue), and the pause
+/// between two attempts.
 const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(200));
 
 /// Starts and ends sessions.
@@ -66,7 +67,8 @@ pub struct LifecycleParts {
     pub end_retention: Duration,
     /// Counts starts and ends.
     pub metrics: Arc<Metrics>,
-    /// Limits how often a tombstone is extended while clients present its credential.
+    /// Limits how often Curfew extends the retention of a tombstone while clients present the credential of the ended
+    /// session.
     pub tombstone_extensions: Arc<TombstoneExtensions>,
     /// The sessions that checks may use while the store is unavailable.
     pub last_known_sessions: Arc<LastKnownSessions>,
@@ -90,7 +92,8 @@ impl Lifecycle {
     /// Ends a session on behalf of `actor`.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed; the session may still have ended.
+    /// [`StoreError`] if the store failed. The session may have ended nevertheless, for example if only the answer was
+    /// lost.
     pub async fn end(
         &self,
         id: SessionId,
@@ -130,8 +133,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Publishes the end of a session again, because its acknowledgement is missing. The record does not contain the
-    /// actor of a revocation, so Curfew is the actor.
+    /// Publishes the end of a session again, because its acknowledgement is missing. If the session was revoked, the
+    /// event names Curfew as the actor, because the record does not contain the actor of a revocation.
     pub async fn redeliver(&self, id: SessionId, tombstone: &Session) {
         let State::Ended(end) = tombstone.state else {
             return;
@@ -161,7 +164,8 @@ impl Lifecycle {
         }
     }
 
-    /// Acknowledges a published end. If all attempts fail, another process publishes the end again.
+    /// Acknowledges a published end: removes the session from the deadline queue. If all attempts fail, a sweeper
+    /// publishes the end again.
     async fn acknowledge(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
         let ended = SessionEnded::new(id, tombstone, actor, false);
         let ended = ended.filter(|_| !tombstone.is_operator());
@@ -182,7 +186,7 @@ impl Lifecycle {
         }
     }
 
-    /// Revokes a session, and waits for the configured number of Redis replicas.
+    /// Revokes a session, and waits until the configured number of Redis replicas have the change, or until a timeout.
     ///
     /// # Errors
     /// The same as for [`Lifecycle::end`].
@@ -202,7 +206,8 @@ impl Lifecycle {
         Ok((outcome, replication))
     }
 
-    /// Moves all times of a live session into the past, so that applications can test timeouts.
+    /// Moves all times of a live session into the past, so that applications can test timeouts. Returns `None` if the
+    /// session is not live.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -215,7 +220,8 @@ impl Lifecycle {
         let aged = self.parts.stores.sessions.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
-            // Ageing has moved the deadline of the session, but not its due time in the queue.
+            // Ageing has moved the deadline of the session, but not its due time in the queue. So make the session due
+            // now.
             self.parts
                 .stores
                 .deadlines
@@ -225,8 +231,8 @@ impl Lifecycle {
         Ok(aged)
     }
 
-    /// Returns at most `limit` live sessions of users, the earliest deadline first. The order is approximate, because
-    /// activity does not move a session in the queue at once, but when its queued deadline is reached.
+    /// Returns at most `limit` live sessions of users, the earliest deadline first. The order is approximate: an
+    /// activity moves a session in the queue only when its queued deadline is reached.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -251,7 +257,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a cut-off or a revocation rule ends this live session.
+    /// Whether a cut-off of its subject or a rule of an emergency revocation ends this session; `false` if the session
+    /// has already ended.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let is_before_cut_off = |subject: &Subject| {
@@ -266,8 +273,8 @@ impl Lifecycle {
                     .any(|name| is_before_cut_off(&name)))
     }
 
-    /// Waits until Redis replicas have the last write. Returns how many Redis replicas have the write. If the store
-    /// failed, no replica counts.
+    /// Waits until the configured number of Redis replicas have the last write, or until a timeout. Returns how many
+    /// replicas confirmed the write; none if the store failed.
     async fn wait_for_replication(&self, id: SessionId) -> Replication {
         self.parts
             .stores

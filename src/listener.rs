@@ -1,4 +1,4 @@
-//! Listeners: each serves one service on its bound sockets until it is stopped.
+//! Each listener serves one service on its bound sockets, until the listener is stopped.
 //!
 //! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
 //! finish.
@@ -62,7 +62,7 @@ impl Service {
         Self::Http(http::create_server(service))
     }
 
-    /// Creates a SPOP service for HAProxy. While `draining` is set, it disconnects its peers.
+    /// Creates a service for SPOP, the protocol of HAProxy. While `draining` is set, the service disconnects its peers.
     #[must_use]
     pub fn spop(service: impl SpopService, draining: Arc<AtomicBool>) -> Self {
         let server = SpopServer::new(service, draining);

@@ -1,7 +1,7 @@
 //! OpenID Connect sign-in: Curfew as a client of identity providers (a relying party).
 //!
 //! Curfew uses the authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 recommends. `state`
-//! holds the encrypted attempt ([`Attempt`]). The browser must return the secret of the attempt in a cookie. So a
+//! contains the encrypted attempt ([`Attempt`]). The browser must return the secret of the attempt in a cookie, so a
 //! response is valid only in the browser that started the sign-in.
 //!
 //! After a timeout, the provider's own session must not be enough for a new session of Curfew. So Curfew accepts a

@@ -53,7 +53,7 @@ pub struct LogoutEndpoints {
     pub issuers: Vec<JwtSource>,
     /// Whether front-channel logout is enabled.
     pub front_channel: bool,
-    /// The notices that were accepted recently.
+    /// The IDs of recently accepted notices, so that Curfew can reject a repeated notice.
     pub replay_cache: Arc<ReplayCache>,
     /// Reads the client address from a proxy header.
     pub address: AddressHeader,
@@ -137,9 +137,9 @@ impl LogoutEndpoints {
             return Err(Refusal::Replayed);
         };
         if let Some(target) = &notice.ended {
-            // A session that has ended at the provider never becomes live again, so all its sessions in Curfew up to
-            // now end. But after a notice about a whole subject, the subject may sign in again, and a repeated notice
-            // must not end the new session.
+            // A session that has ended at the provider never becomes live again, so end all sessions in Curfew that
+            // started from it up to now. But after a notice about all sessions of a subject, the subject may sign in
+            // again, and a repeated notice must not end the new session.
             let before = if target.is_single_session {
                 clock.now()
             } else {

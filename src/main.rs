@@ -10,7 +10,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The TLS provider for the whole process.
+    // Install the crypto provider of TLS for the whole process.
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()

@@ -1,4 +1,4 @@
-//! The `ops` listener: metrics and probes. It does not affect sessions.
+//! The `ops` listener: metrics and probes. Its requests do not affect sessions.
 
 pub mod grpc_health;
 

@@ -2,9 +2,9 @@
 //! (`login.revalidate`).
 //!
 //! A check only queues a session that is due ([`Revalidation::queue_if_due`]) and never waits. The worker ([`run`])
-//! takes a lease in the session record, so that only one replica asks. Then the worker sends the refresh token of the
-//! sign-in to the provider. A refusal ends the session. A failure of the provider ends no session, and the worker asks
-//! again later.
+//! takes a lease in the session record, so that only one replica asks the provider. Then the worker sends the refresh
+//! token of the sign-in to the provider. A refusal ends the session. A failure of the provider ends no session, and the
+//! worker asks again later.
 
 mod diagnostics;
 mod queue;
@@ -35,7 +35,7 @@ const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 /// The settings of revalidation, and its shared state.
 #[derive(Clone)]
 pub struct Revalidation {
-    /// The time between two confirmations of a session.
+    /// The time between two successful revalidations of a session.
     pub interval: Duration,
     /// The names of the configured providers, by registration.
     pub providers: Arc<BTreeMap<Registration, String>>,

@@ -1,7 +1,7 @@
-//! Sources: resolve a credential to a session ID without asking the store.
+//! Sources resolve a credential to a session ID, without a request to the store.
 //!
-//! Curfew looks for its own tokens first, then for tokens of identity providers. For a request without either, it
-//! asks the delegated service of the host, if there is one ([`Delegate`]).
+//! Curfew looks for its own tokens first, then for tokens of identity providers. For a request without such a token,
+//! Curfew asks the delegated service of the host, if there is one ([`Delegate`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct ResolvedCredential<'a> {
 pub struct ExternalIdentity<'a> {
     /// The issuer of the credential.
     pub issuer: ExternalIssuer<'a>,
-    /// Who signed in.
+    /// The person or program that signed in.
     pub subject: Subject,
     /// Groups and other claims of the subject.
     pub attributes: Attributes,
@@ -150,8 +150,8 @@ impl ResolvedCredential<'_> {
 }
 
 impl Sources {
-    /// Returns the absolute limit for the sessions of each issuer. This is the limit of the policy itself, because
-    /// the variants of a policy can only shorten the limit.
+    /// Returns the absolute limit for the sessions of each issuer. The result is the limit of the policy itself,
+    /// because the variants (limits for groups) can only shorten it.
     #[must_use]
     pub fn absolute_limits(&self, policies: &Policies) -> LimitsBySource {
         let issuers = self.jwt.iter();
@@ -198,7 +198,7 @@ impl Sources {
         }
     }
 
-    /// Returns the names of the session cookies that a request has with different values.
+    /// Returns the names of the session cookies that a request contains more than once, with different values.
     #[must_use]
     pub fn ambiguous_cookies(&self, headers: &HeaderMap) -> Vec<&str> {
         let own = &self.extractor.cookie;
@@ -220,7 +220,7 @@ impl Sources {
         names
     }
 
-    /// Returns the configured `Set-Cookie` value that clears this cookie of a delegated service.
+    /// Returns the configured `Set-Cookie` value that clears the cookie `name` of a delegated service.
     #[must_use]
     pub fn removal_cookie_of_service(&self, name: &str) -> Option<&HeaderValue> {
         let services = self.delegates.iter().map(Delegate::service);
@@ -290,7 +290,7 @@ impl JwtSource {
         sources.find(|source| source.issuer.issuer == issuer)
     }
 
-    /// Verifies a token with the cached keys. If it names an unknown key, fetches the keys again.
+    /// Verifies a token with the cached keys. If the token names an unknown key, fetches the keys again.
     ///
     /// # Errors
     /// [`VerificationError`] if the token is invalid or no keys are available.

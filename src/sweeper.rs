@@ -1,5 +1,5 @@
-//! The sweeper ends sessions that have reached a limit, without a request. It also publishes a session end again if
-//! the acknowledgement is missing.
+//! The sweeper ends sessions that have reached a limit, even if no request arrives. It also publishes a session end
+//! again if no process has acknowledged the publication.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const CLAIM_LEASE: Duration = Duration::from_secs(10);
 /// The maximum number of sessions that are claimed and processed concurrently.
 const BATCH_SIZE: usize = 128;
 
-/// Processes the deadline queue, which contains the sessions sorted by the time when they are due.
+/// Processes the deadline queue, which sorts all sessions by the time when they are due.
 #[derive(Clone)]
 pub struct Sweeper {
     /// Ends sessions.
@@ -127,7 +127,7 @@ impl Sweeper {
         }
     }
 
-    /// Returns how to end a live session if it has reached a limit.
+    /// Returns how to end a live session if it has reached a limit or was revoked.
     fn due_ending(&self, session: &Session, now: Timestamp) -> Option<EndRequest> {
         if self.lifecycle.is_revoked(session) {
             return Some(EndRequest::revoked(now));

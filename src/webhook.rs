@@ -70,7 +70,7 @@ impl Webhook {
     /// Creates a queue, and the sender that delivers its session ends.
     ///
     /// # Errors
-    /// [`reqwest::Error`] if the HTTP client could not be created, for example without TLS.
+    /// [`reqwest::Error`] if the HTTP client could not be created.
     pub fn new(
         settings: WebhookSettings,
         clock: Arc<dyn Clock>,
@@ -135,7 +135,7 @@ impl WebhookSender {
             });
         }
         while deliveries.join_next().await.is_some() {}
-        // The supervisor treats a task that returns early as failed, so wait for the stop.
+        // `App::run` treats a background task that returns early as failed, so wait for the stop.
         stop.cancelled().await;
     }
 }
@@ -210,7 +210,7 @@ fn build_body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
 
 /// Returns the HMAC-SHA256 of the ID, the time (seconds since the epoch) and the body, in base64.
 fn sign(secret: &[u8], id: &str, sent_at: u64, body: &[u8]) -> String {
-    // HMAC accepts a key of any length.
+    // This error does not occur, because HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return String::new();
     };

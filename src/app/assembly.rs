@@ -55,7 +55,7 @@ pub(super) struct ProcessState {
     pub(super) observers: Arc<Observers>,
     /// Recent wrong credentials for the admin API and the console, by address.
     pub(super) wrong_credentials: Arc<WrongCredentialLimiter>,
-    /// Sessions that wait for revalidation.
+    /// Sessions that wait for revalidation with their identity provider.
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
     pub(super) provider_diagnostics: Arc<ProviderDiagnostics>,
@@ -74,7 +74,7 @@ pub(super) struct Assembly {
     pub(super) encryption: PerListener<Encryption>,
 }
 
-/// The parts of the [`Assembly`] in force. Each part is a [`Live`] value that a reload replaces.
+/// The parts of the [`Assembly`] that the process currently uses. Each part is a [`Live`] value that a reload replaces.
 #[derive(Clone)]
 pub(super) struct LiveAssembly {
     pub(super) policies: Live<Policies>,
@@ -284,7 +284,7 @@ impl ProcessState {
         Some(revalidation)
     }
 
-    /// Creates the console sign-in with identity providers; `None` if no group has access.
+    /// Creates the console sign-in with identity providers; `None` if it is not configured, or if no group has access.
     fn create_console_login(
         config: &Config,
         key_ring: &Arc<KeyRing>,
@@ -300,7 +300,7 @@ impl ProcessState {
                 url: url.clone(),
                 purpose: "console",
                 max_age: MaxAge::Of(admin::max_console_auth_age(&config.rulebook.policies)),
-                // Operator sessions are short and have no refresh token.
+                // Operator sessions are not revalidated, because they are short and have no refresh token.
                 revalidation_interval: None,
                 providers: create_providers(settings, url, admin::CALLBACK_PATH)?,
                 key_ring: Arc::clone(key_ring),
@@ -374,7 +374,8 @@ impl LiveAssembly {
         }
     }
 
-    /// Replaces the assembly in force.
+    /// Replaces all live parts with the parts of `assembly`. Does not turn off TLS or client certificates of a
+    /// listener.
     pub(super) fn replace(&self, assembly: Assembly) {
         self.policies
             .replace(Arc::clone(&assembly.sweeper.policies));

@@ -17,8 +17,8 @@ const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
 /// Writes the absolute limits in force to the history of limits in the store, until `stop` is cancelled.
 ///
-/// A sign-in from before a change keeps the limit that applied then. Otherwise a longer limit could start an ended
-/// session again.
+/// A sign-in keeps the limit that applied at its time, even if the limit becomes longer later. Otherwise, the
+/// credential of an ended session could start the session again under the longer limit.
 pub(super) async fn record_periodically(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut recorded: Option<(LimitsBySource, Stopwatch)> = None;
     let poll_loop = async {

@@ -24,7 +24,7 @@ const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
 /// Maximum number of connections, and of concurrent requests, of the `ops` listener.
 const MAX_OPS_REQUESTS: usize = 256;
 
-/// The bound addresses of each listener; none if it is off.
+/// The bound addresses of each listener; a listener that is off has none.
 pub type BoundAddresses = PerListener<Vec<SocketAddr>>;
 
 /// The bound listeners.

@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The interval at which a rejected configuration is loaded again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The source of the diagnostics of this module.
+/// The label of the diagnostics about the configuration.
 const DIAGNOSTICS_SOURCE: &str = "configuration";
 
 /// Requests to reload the configuration. Curfew answers each request after the reload.

@@ -33,7 +33,8 @@ pub(super) struct StoreContext<'a> {
     pub(super) key_ring: &'a Live<KeyRing>,
 }
 
-/// Builds the store with its wrappers and its clock, and spawns its background tasks.
+/// Builds the store with its wrappers (for example the near cache, the journal and the metrics) and its clock. Spawns
+/// the background tasks of the store.
 pub(super) fn build(
     config: &StoreConfig,
     clock: Arc<dyn Clock>,
@@ -90,14 +91,16 @@ pub(super) fn build(
             });
             let measured_store = MeasuredStore::new(Arc::clone(&redis), metrics());
             let retention = context.journal_retention;
-            // The journal writes recent session ends again after a fail-over, and its clock must not jump then.
+            // The journal writes recent session ends again after a fail-over. Its clock is steady, because the clock
+            // must not jump during a fail-over.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured_store, retention, steady, metrics());
             let journal = Arc::new(journal);
             let store = Arc::clone(&journal);
             background.spawn(async move |stop| store.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
-            // Even without the near cache, replicas use the invalidation channel to find each other.
+            // Without the near cache, nothing needs the invalidations. But this replica still subscribes to the
+            // invalidation channel, because the replicas use it to find each other.
             let mut listener: Arc<dyn InvalidationListener> = Arc::new(NoopListener);
             let mut inner_store: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
@@ -134,7 +137,7 @@ pub(super) fn build(
     }
 }
 
-/// Deletes expired records of the embedded store from time to time.
+/// Deletes expired records of the embedded store at regular intervals, and updates the metrics.
 async fn reclaim_periodically(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
     metrics.store.cut_offs_fresh.set(1);
     while stop
