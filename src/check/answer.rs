@@ -14,7 +14,7 @@ use crate::store::{EndOutcome, EndRequest, Touch};
 use crate::telemetry::audit;
 
 /// The maximum number of decisions of one check. A check decides again if another request uses the session before the
-/// check can end it.
+/// check can end the session.
 const MAX_DECISIONS: usize = 3;
 
 /// The store failed or timed out.
@@ -31,7 +31,7 @@ pub(super) struct CheckContext<'a> {
 }
 
 impl CheckContext<'_> {
-    /// Returns the touch to record for an allowed request; `None` for a passive request.
+    /// Returns the touch (the activity to record) for an allowed request; `None` for a passive request.
     fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
         let activity_by_rules = || self.rule_match.activity(home, method, headers);
@@ -57,7 +57,7 @@ impl Checker {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(StoreFailed)) => return self.answer_without_store(context, id).await,
             Err(_) => {
-                tracing::warn!("store timeout");
+                tracing::warn!("store timeout during a check");
                 return self.answer_without_store(context, id).await;
             }
         };
@@ -153,8 +153,8 @@ impl Checker {
         Err(StoreFailed)
     }
 
-    /// Loads the session of the credential, or starts the session if another issuer issued the credential. The inner
-    /// error is the denial.
+    /// Loads the session of the credential. If the store has no record, starts the session if another issuer issued the
+    /// credential. The inner error is the denial.
     async fn load_or_adopt(
         &self,
         context: &CheckContext<'_>,
@@ -162,7 +162,7 @@ impl Checker {
     ) -> Result<Result<Session, Box<Outcome>>, StoreFailed> {
         let denied = |reason| Ok(Err(Box::new(Outcome::deny(reason))));
         let log_store_error = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "check not answered: store error");
+            tracing::warn!(%error, "store error during a check");
             StoreFailed
         };
         let stored = self.stores.sessions.load(id).await;
@@ -235,7 +235,7 @@ impl Checker {
             return Some(Outcome::deny_with_detail(Detail::UnknownAuthTime));
         };
         let now = self.clock.now();
-        // No leeway: if clocks differ, the person authenticates once more.
+        // No leeway is needed: if clocks differ, the person at worst authenticates once more.
         (now >= authenticated.plus(limit)).then(|| Outcome {
             max_auth_age: Some(limit.as_secs()),
             ..Outcome::deny_with_detail(Detail::OldAuthentication)
@@ -243,7 +243,8 @@ impl Checker {
     }
 
     /// Answers a check without the store. Allows the request if the last known sessions contain the session, and all
-    /// policies that apply have `on_store_failure: known`. Counts and audits each request that it allows.
+    /// policies that apply have `on_store_failure: known`. Counts each request that it allows, and writes it to the
+    /// audit log.
     async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         let now = self.clock.now();
         let last_known = self
@@ -292,7 +293,7 @@ impl Checker {
         context.rule_match.decide(home, session, client, now)
     }
 
-    /// Audits a request that does not match the session's binding.
+    /// Writes a request that does not match the session's binding to the audit log.
     fn audit_binding_mismatch(
         &self,
         context: &CheckContext<'_>,
@@ -361,7 +362,7 @@ impl Checker {
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
             // The store may contain later activity that this replica has not seen.
             Err(_) if is_idle_timeout => Err(StoreFailed),
-            // The request is denied even if the end was not stored. The next check tries to store it again.
+            // The request is denied even if the end was not stored. The next check tries to store the end again.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }

@@ -24,7 +24,7 @@ pub struct RuleMatch<'a> {
     pub public: bool,
 }
 
-/// Why no rule can be chosen for a request. The request is denied.
+/// Why no rule can be chosen for a request. Curfew denies such a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatchError {
     /// The proxy names a policy that is not configured.
@@ -48,7 +48,7 @@ impl MatchError {
         }
     }
 
-    /// The detail for the operator. For an ambiguous path, it depends on how the contract sends the path.
+    /// The detail for the operator. For an ambiguous path, the detail depends on how the contract sends the path.
     #[must_use]
     pub fn detail(self, contract: Contract, path: &[u8]) -> Detail {
         match self {
@@ -144,7 +144,7 @@ impl<'a> RuleMatch<'a> {
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
     }
 
-    /// Decides on a request with a session. It examines in this order: the limits and the state of the session, the
+    /// Decides on a request with a session. Examines, in this order: the limits and the state of the session, the
     /// binding, the groups, the age of the sign-in.
     #[must_use]
     pub fn decide(
@@ -175,7 +175,7 @@ impl<'a> RuleMatch<'a> {
             && let Err(mismatch) = client().check_binding(&session.binding)
         {
             let reason = match mismatch {
-                // A new sign-in from this client starts a separate session.
+                // Ask for a new sign-in, because it starts a separate session for this client.
                 BindingMismatch::Address | BindingMismatch::UserAgent => {
                     DenyReason::ReauthenticationRequired
                 }

@@ -11,8 +11,8 @@ use crate::sources::{
 impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
-    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could count Curfew's
-    /// request as activity, and extend its own session.
+    /// If a cookie names a session that has ended, Curfew does not ask the service, because the service could count
+    /// Curfew's request as activity, and extend its own session.
     pub(super) async fn ask_delegate<'a>(
         &self,
         delegate: &'a Delegate,
@@ -87,8 +87,8 @@ impl Checker {
 }
 
 impl ResolvedCredential<'_> {
-    /// Adds the service's headers to an allowed answer. A denial does not contain them, because a cookie could extend
-    /// a session that has ended.
+    /// Adds the service's headers to an allowed answer. A denial does not contain them, because a cookie of the service
+    /// could extend the service's session after Curfew's session has ended.
     ///
     /// After a session end, the credential of another issuer can still be valid. If the challenge called the credential
     /// invalid, the client would refresh it and try again without a sign-in. So the challenge asks for a new sign-in

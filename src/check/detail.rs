@@ -1,8 +1,8 @@
 use super::original::MalformedOriginal;
 use crate::policy::AmbiguousPath;
 
-/// The cause of a denial. It names the input that is missing or contradictory. It contains no data of the request, so
-/// every client may see it.
+/// The cause of a denial, for example the input that is missing or contradictory. It contains no data of the request,
+/// so every client may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Detail {
     /// An input of the original request is missing or invalid.

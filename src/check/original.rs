@@ -73,8 +73,8 @@ impl<'a> OriginalUrl<'a> {
     /// Reads an absolute URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a missing or invalid host, user
-    /// information, a path without a leading slash, and for spaces or control characters anywhere.
+    /// [`InvalidUrl`] if the scheme is not `http`, `https`, `ws` or `wss`, the host is missing or invalid, or the path
+    /// has no leading slash. User information, spaces and control characters are errors, too.
     pub fn parse(url: &'a [u8]) -> Result<Self, InvalidUrl> {
         let (secure, rest) = split_scheme(url).ok_or(InvalidUrl::Scheme)?;
         let slash = rest

@@ -26,7 +26,7 @@ const MAX_HEADER_LINES: usize = 100;
 /// Records checks between `start` and `stop`.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// Whether a recording runs. Each check reads only this flag while no recording runs.
+    /// Whether a recording runs. While no recording runs, a check reads only this flag, and takes no lock.
     running: AtomicBool,
     recording: Mutex<Option<Recording>>,
 }

@@ -62,7 +62,7 @@ pub struct Outcome {
     pub removal_cookie: Option<HeaderValue>,
     /// The maximum age of the sign-in in seconds, for the challenge. A denial with `reauthentication_required` has a
     /// value if a limit is configured. The value is 0 if only a new sign-in can help: another issuer's credential is
-    /// still valid, but its session has ended, or the store has lost session ends since.
+    /// still valid, but its session has ended, or the store has lost session ends since the sign-in.
     pub max_auth_age: Option<u64>,
     /// The cause of the denial, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,

@@ -20,7 +20,8 @@ pub struct Adoption {
     pub policy: PolicyName,
     /// When the subject signed in.
     pub started: Timestamp,
-    /// The expiry of the credential. The tombstone of its session is kept for at least as long.
+    /// The expiry of the credential. Curfew keeps the tombstone (the record of the session end) at least until this
+    /// time.
     pub expires: Timestamp,
     /// The client that presented the credential.
     pub client: Client,
@@ -80,8 +81,8 @@ impl Lifecycle {
         adoption: Adoption,
     ) -> Result<Session, AdoptionError> {
         let address = adoption.client.address;
-        // Read the history after the store found no record, so that the history contains a loss of data that removed
-        // the record.
+        // The caller has found no record in the store. Read the history only now, so that it contains a loss of data
+        // that removed the record.
         let history = self.parts.stores.history.history(id).await?;
         let session = self.new_session(adoption, &history)?;
         if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
@@ -109,7 +110,7 @@ impl Lifecycle {
                 }
                 let actor = Actor::user(&session.subject, address);
                 self.record_start(id, &session, &actor);
-                // Reload the record: a store with an older record format may keep it for a shorter time. Also,
+                // Reload the record, because a store with an older record format may keep it for a shorter time. Also,
                 // `enforce_limit_after_store` may have ended this session, because its sign-in may be the oldest.
                 Ok(self
                     .parts
@@ -181,7 +182,8 @@ impl Lifecycle {
         ))
     }
 
-    /// Extends the retention of a tombstone while a client still presents the credential of the session.
+    /// Extends the retention of a tombstone (the record of an ended session) while a client still presents the
+    /// credential of the session.
     pub fn extend_tombstone(&self, id: SessionId, tombstone: &Session) {
         if !self
             .parts

@@ -31,8 +31,8 @@ pub struct EmergencyRevocation {
     pub change: Option<u64>,
     /// How many Redis replicas have the rule.
     pub replication: Replication,
-    /// From this time on, every replica applies the rule, even a replica that has not read the rule. By then, such a
-    /// replica has no data that is older than the rule.
+    /// From this time on, every replica denies the sessions of the rule, even a replica that could not read the rule:
+    /// by then, such a replica has no session data from before the rule.
     pub in_force_by: Timestamp,
 }
 
@@ -41,11 +41,11 @@ pub struct EmergencyRevocation {
 pub struct MatchCount {
     /// The number of live sessions that would end.
     pub live: usize,
-    /// The number of these sessions that match only because their record lacks a property.
+    /// The number of these sessions whose record lacks a property that the rule compares. They count as matches.
     pub assumed: usize,
-    /// Records that were read, tombstones included.
+    /// The number of records that were read, including tombstones (records of ended sessions).
     pub checked: usize,
-    /// Records that could not be read. No check allows their sessions.
+    /// The number of records that could not be read. No check allows the sessions of these records.
     pub unreadable: usize,
     /// Whether the whole store was read in time.
     pub complete: bool,
@@ -62,7 +62,7 @@ impl Lifecycle {
         time_limit: Duration,
     ) -> Result<MatchCount, StoreError> {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        // The walk through the store stops when the receiver is dropped.
+        // When this future returns, it drops the receiver, and then the walk through the store stops.
         let counting = async move {
             let (mut count, stopwatch) = (MatchCount::default(), Stopwatch::start());
             while let Some(batch) = batches.recv().await {
@@ -103,7 +103,7 @@ impl Lifecycle {
     /// if there are too many rules.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed; the rule may still be stored. Repeating the call is safe.
+    /// [`StoreError`] if the store failed. The rule may be stored nevertheless. Repeating the call is safe.
     pub async fn revoke_matching(
         &self,
         conditions: RevocationConditions,

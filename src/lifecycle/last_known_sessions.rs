@@ -7,8 +7,8 @@ use crate::session::{Session, SessionId, SessionMap, Timestamp};
 /// The maximum number of sessions in each of the two generations of [`LastKnownSessions`].
 const MAX_GENERATION_SESSIONS: usize = 50_000;
 
-/// Sessions that this process found live in the store, with the touches of this process. Checks may use them for a
-/// limited time while the store is unavailable.
+/// Sessions that this process found live in the store, with the touches (activity) that this process has recorded.
+/// Checks may use them for a limited time while the store is unavailable.
 ///
 /// The memory is bounded, because the sessions are in two generations of limited size. When the young generation is
 /// full, the old generation is dropped, and the young generation becomes the old one.

@@ -18,8 +18,8 @@ impl Lifecycle {
     /// of the authentication, if the identity provider sent it. The limits of the session then count from that time.
     ///
     /// # Errors
-    /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
-    /// its idle limit.
+    /// [`StartError`] if no session was started. After a store error, the store may contain the session nevertheless;
+    /// the session then ends at its idle limit.
     pub async fn start_operator_session(
         &self,
         id: SessionId,

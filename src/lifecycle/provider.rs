@@ -18,8 +18,8 @@ impl Lifecycle {
     /// Ends the sessions that a provider has ended and that started before the time `before`. Returns the number of
     /// live sessions that the call found and ended.
     ///
-    /// The call cannot find a session that has not started yet, or a session whose subject has another name in Curfew.
-    /// The call also sets a cut-off, so that checks deny these sessions as well.
+    /// The call cannot find a session that has not started in Curfew yet, or a session whose subject has another name
+    /// in Curfew. Therefore the call also sets a cut-off, so that checks deny these sessions, too.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before all these sessions were ended. Some of them may have ended.

@@ -2,8 +2,8 @@
 //! no such effect.
 //!
 //! The identity provider has its own session, and would sign the person in again without asking for a password. So a
-//! revocation sets a cut-off for the person: a time. An authentication before this time starts no session, whatever the
-//! credential and its source. Live sessions are not affected.
+//! revocation sets a cut-off (a time) for the person. An authentication before this time starts no session, with any
+//! credential from any source. The cut-off does not affect live sessions.
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};

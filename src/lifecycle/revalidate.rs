@@ -29,7 +29,7 @@ pub struct LeasedSession {
     details: Arc<Details>,
 }
 
-/// An answer of a provider that does not refuse the session.
+/// A provider's answer to a revalidation, if it does not refuse the session.
 #[derive(Clone, Debug, Default)]
 pub struct Renewal {
     /// A new refresh token, which replaces the token in the request (rotation).
@@ -57,8 +57,8 @@ impl Lifecycle {
     /// another replica has the lease.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed. The store may then contain the lease although this replica does not know
-    /// that. In this case no replica asks the provider until the lease ends.
+    /// [`StoreError`] if the store failed. The store may nevertheless contain the lease. In this case, no replica asks
+    /// the provider until the lease ends.
     pub async fn lease_revalidation(
         &self,
         id: SessionId,
@@ -190,7 +190,7 @@ impl Lifecycle {
         loop {
             match self.parts.stores.sessions.change(id, change).await {
                 Ok(ChangeOutcome::Changed(session)) => return Ok(Some(session)),
-                // An earlier attempt has written this change, but its answer was lost.
+                // An earlier attempt has written this change, but the answer of the store was lost.
                 Ok(ChangeOutcome::Differs(session)) if session.details == change.details => {
                     return Ok(Some(session));
                 }

@@ -87,16 +87,16 @@ pub enum StartError {
     TokenCollision,
 }
 
-/// How many times a sign-in counts the sessions while other sign-ins start sessions, and the pause between two
-/// counts.
+/// How many times a sign-in counts the sessions of its subject, and the pause between two counts. It counts again,
+/// because concurrent sign-ins can still remove their sessions.
 const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
     /// Starts a session under the policy of the sign-in.
     ///
     /// # Errors
-    /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
-    /// its idle limit.
+    /// [`StartError`] if no session was started. After a store error, the store may contain the session nevertheless;
+    /// the session then ends at its idle limit.
     pub async fn start(&self, sign_in: SignIn) -> Result<StartedSession, StartError> {
         let this = self.clone();
         run_detached(async move { this.start_inner(sign_in).await }).await
@@ -175,7 +175,8 @@ impl Lifecycle {
         Ok(is_revoked || self.needs_new_authentication(session).await?)
     }
 
-    /// Queues the deadline of a new session, then stores the session.
+    /// Queues the deadline of a new session, and then stores the session. In this order, no stored session is without a
+    /// deadline in the queue.
     pub(super) async fn store_new_session(
         &self,
         id: SessionId,
@@ -235,9 +236,9 @@ impl Lifecycle {
     /// Enforces the session limit after the new session was stored: ends the oldest sessions, or returns an error for
     /// the new session.
     ///
-    /// Concurrent sign-ins can all have found a free slot. So each sign-in counts the sessions again after it has
-    /// stored its own session. The last sign-in then sees the sessions of all these sign-ins, and keeps its own
-    /// session only if the limit is not exceeded.
+    /// Several concurrent sign-ins can each find that the limit is not reached yet. So each sign-in counts the sessions
+    /// again after it has stored its own session. The last sign-in then sees the sessions of all these sign-ins, and
+    /// keeps its own session only if the limit is not exceeded.
     pub(super) async fn enforce_limit_after_store(
         &self,
         limit: MaxSessions,
@@ -289,9 +290,9 @@ impl Lifecycle {
         Ok(live)
     }
 
-    /// Removes a session that was just created, without publishing an end. If this fails, the session ends at its
-    /// idle limit, because no client has its token. An adopted session can stay in use, because its client has the
-    /// credential.
+    /// Removes a session that was just created, without publishing an end. If this fails, the session ends at its idle
+    /// limit, because no client has its token. But an adopted session can stay in use, because its client already has
+    /// the credential.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.parts.last_known_sessions.forget(id);
         if self
@@ -303,7 +304,7 @@ impl Lifecycle {
             .is_ok()
         {
             let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
-            // The same credential may start the session later, when there is a free slot.
+            // The same credential may start the session later, when the subject has fewer sessions.
             self.parts.last_known_sessions.clear_tombstone(id);
         }
     }

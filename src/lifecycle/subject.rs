@@ -22,7 +22,7 @@ pub struct RevokedAll {
 pub struct SubjectCount {
     /// Live sessions.
     pub live: usize,
-    /// Tombstones, and sessions that have reached a limit.
+    /// Tombstones (records of ended sessions), and sessions that have reached a limit.
     pub ended: usize,
 }
 

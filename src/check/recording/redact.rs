@@ -1,5 +1,5 @@
-//! Redacts headers and URLs for a recording. Every value that is not known to be harmless is replaced with its
-//! length.
+//! Redacts headers and URLs for a recording. Replaces every value with its length, unless the value is known to be
+//! harmless.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
@@ -128,7 +128,7 @@ fn without_parameters(address: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// Shortens a text to [`MAX_VALUE_BYTES`].
+/// Escapes a text, and shortens it to [`MAX_VALUE_BYTES`].
 pub(super) fn shorten_text(text: &str) -> String {
     escape_and_shorten(text.as_bytes())
 }

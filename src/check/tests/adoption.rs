@@ -107,7 +107,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
         );
         let again = token(&service, Duration::ZERO, 20 * MINUTE);
         assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE_TIMEOUT);
-        // The tombstone has expired by now.
+        // The tombstone (the record of the session end) has expired by now.
         service.bench.set_time_after_start(9 * HOUR);
         service.bench.run_background_tasks().await;
         assert!(service.bench.store.memory.is_empty());
@@ -137,8 +137,8 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
     }
 }
 
-/// A later token can leave out the group with the shorter limit. The longer limit of the policy then applies to it, so
-/// the tombstone (the record of the session end) must be kept for the longer limit.
+/// A later token can leave out the group with the shorter limit. The longer limit of the policy then applies to this
+/// token, so the tombstone (the record of the session end) must be kept for the longer limit.
 #[tokio::test]
 async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     let mut bench = TestService::new();

@@ -126,7 +126,8 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
         Some(0),
         "a refreshed token must not start a session"
     );
-    // A refreshed token starts no session either, because the tombstone is still in the store.
+    // A refreshed token starts no session either, because the tombstone (the record of the session end) is still in the
+    // store.
     for minutes in [17, 60, 120, 400, 479] {
         let now = minutes * MINUTE;
         service.bench.store.memory.reclaim();
@@ -282,8 +283,8 @@ async fn many_first_requests_count_as_one_session() {
     }
 }
 
-/// With `end_oldest`, the second sign-in ends the first session. A failure of this end denies the second request, but
-/// the second session can still start later.
+/// With `end_oldest`, the second sign-in ends the first session. If the store fails at this end, Curfew denies the
+/// second request, but the second session can start later.
 #[tokio::test]
 async fn a_session_starts_after_a_store_error_during_its_start() {
     let service =

@@ -99,7 +99,7 @@ async fn an_ended_session_is_not_a_last_known_session() {
     );
 }
 
-/// The store may contain a later activity that this replica has not seen. The check must not end the session.
+/// The store may contain a later activity that this replica has not seen. So the check must not end the session.
 #[tokio::test]
 async fn an_idle_timeout_that_cannot_be_stored_ends_no_session() {
     let fixture = Fixture::new().await;

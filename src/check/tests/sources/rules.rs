@@ -435,8 +435,8 @@ async fn source_unavailable(kind: SourceKind) -> &'static str {
     cell_text((during_failure, after_failure) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// The rule does not apply to Curfew's tokens. The challenge prevents that a client refreshes its token and tries again
-/// with the same sign-in, and clients cannot refresh Curfew's tokens.
+/// The rule does not apply to Curfew's tokens, because clients cannot refresh them: the challenge only prevents that a
+/// client refreshes its token and tries again with the same sign-in.
 async fn challenge_after_end(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;

@@ -200,8 +200,8 @@ impl SourceFixture {
         Attributes::new(attributes).unwrap()
     }
 
-    /// Signs the person in, with an authentication at the time `at`. If Curfew issues the token, the session starts
-    /// at the time `recorded_at`, and Curfew may deny the sign-in.
+    /// Signs the person in, with an authentication at the time `at`. If Curfew issues the token, it does so at the time
+    /// `recorded_at`, and may deny the sign-in.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,
