@@ -96,13 +96,14 @@ impl ConfigText {
             _ => {
                 let path = path.display();
                 return Err(ConfigError::Source(format!(
-                    "{path}: a configuration file is named .yaml, .yml or .toml"
+                    "{path}: the name of a configuration file must end in .yaml, .yml or .toml"
                 )));
             }
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
-        // Do not parse here: `collect` parses the text, and keeps the path as the user wrote it for error messages.
+        // Do not parse the text here, because `collect` parses it. For error messages, keep the path as the user wrote
+        // it.
         Ok(Self {
             origin: path.display().to_string(),
             text,

@@ -1,4 +1,4 @@
-//! Mistakes in a configuration. Parsers record them and continue, so that one run reports all of them.
+//! Mistakes in a configuration. Parsers record mistakes and continue, so that one run reports all mistakes.
 
 use std::time::Duration;
 

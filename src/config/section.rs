@@ -9,7 +9,7 @@ pub(super) trait Section {
     /// Keys below a key of [`Self::SECRETS`] that are not secret.
     const NOT_SECRET: &'static [&'static str] = &[];
 
-    /// Keys whose values are URLs that can hold a password or a secret query.
+    /// Keys whose values are URLs that can contain a password or a secret query.
     const URLS: &'static [&'static str] = &[];
 
     /// Returns the full keys that have changed since `before` and apply only after a restart.
@@ -47,8 +47,8 @@ impl Redaction {
     }
 }
 
-/// Whether a pattern matches a key, or a key above it. Names can contain dots, so `*` stands for one or more parts of
-/// the key.
+/// Whether a pattern matches a key, or one of the keys above it. Names can contain dots, so `*` stands for one or more
+/// parts of the key.
 fn covers(pattern: &[&str], key: &[&str]) -> bool {
     match (pattern, key) {
         ([], _) => true,

@@ -1,5 +1,5 @@
-//! The sections of the configuration. The file of a section has its keys as text, their defaults, and their parser.
-//! It also lists the keys that are secret or that need a restart.
+//! The sections of the configuration. The file of each section has the keys of the section as text, their defaults, and
+//! their parser. It also lists the keys that are secret, and the keys whose changes need a restart.
 
 mod activity;
 mod admin;

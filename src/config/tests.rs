@@ -189,7 +189,7 @@ fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
         ),
         (
             "policies: {default: {touch_interval: 8m}}",
-            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): sessions can end early by at most the touch interval"#,
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s), because a session can end too early by up to the touch interval"#,
         ),
         (
             "policies: {default: {activity: all}}",
@@ -371,7 +371,7 @@ fn files_that_cannot_be_read_are_reported_by_name() {
     assert!(
         error
             .to_string()
-            .ends_with("a configuration file is named .yaml, .yml or .toml")
+            .ends_with("the name of a configuration file must end in .yaml, .yml or .toml")
     );
     assert!(
         problems("a: [1\nb").contains("curfew.yaml"),

@@ -227,7 +227,7 @@ fn redact_hosts(url: &str) -> Option<String> {
     })
 }
 
-/// A URL that may hold a password; `Debug` and `Serialize` redact it.
+/// A URL that may contain secrets. `Debug` and `Serialize` redact its password and omit its query.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RawUrl(pub String);

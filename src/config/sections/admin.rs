@@ -56,7 +56,7 @@ impl RawAdmin {
         if !self.groups.is_empty() && (self.url.is_none() || !has_providers) {
             mistakes.add(
                 "admin.groups",
-                "needs admin.url, where providers redirect people back to, and login.providers, which supply \
+                "needs admin.url, to which providers redirect the browser, and login.providers, which supply \
                  the groups",
             );
         }

@@ -58,7 +58,7 @@ impl RawCookie {
         if !self.path.starts_with('/') || !is_attribute_value(&self.path) {
             mistakes.add(
                 "cookie.path",
-                "must begin with / and hold no ; , control or white space",
+                "must begin with /, and must not contain white space, control characters or any of ; , \" \\",
             );
         }
         if self

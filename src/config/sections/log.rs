@@ -33,8 +33,8 @@ impl RawLog {
             "json" => Ok(LogFormat::Json),
             _ => Err("must be `human` or `json`"),
         };
-        // Reject a single word that is not a level. It would be a log target, and disable the logs of all other
-        // targets.
+        // Reject a single word that is not a level, because it would be a log target, and would disable the logs of all
+        // other targets.
         let is_directive =
             |part: &str| part.contains('=') || part.parse::<tracing::Level>().is_ok();
         let filter = self.filter.parse::<tracing_subscriber::EnvFilter>().ok();

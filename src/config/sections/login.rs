@@ -199,7 +199,10 @@ pub(in crate::config) fn check_cookie_scope(
         None => name == host,
     };
     if !is_in_scope(host) {
-        mistakes.add("login.url", "its host is not within cookie.domain");
+        mistakes.add(
+            "login.url",
+            "the host of this URL is not within cookie.domain",
+        );
     }
     for pattern in &sign_in.allowed_hosts {
         let is_covered = match pattern {
@@ -211,7 +214,7 @@ pub(in crate::config) fn check_cookie_scope(
         if !is_covered {
             mistakes.add(
                 "sign_in.allowed_hosts",
-                "has a host that the cookie of login.url's host does not reach: set cookie.domain to a common parent \
+                "has a host to which browsers do not send the session cookie: set cookie.domain to a common parent \
                  domain of all hosts, and use a cookie.name that begins with __Secure-",
             );
             return;

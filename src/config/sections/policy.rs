@@ -293,7 +293,8 @@ fn parse_on_store_failure(
     }
 }
 
-/// Parses the touch interval, or returns its default. It must be less than half of the shortest idle limit.
+/// Parses the touch interval (for how long touches are collected before one is written), or returns its default. The
+/// interval must be less than half of the shortest idle limit.
 fn parse_touch_interval(
     key: &str,
     raw: &mut RawPolicy,
@@ -311,7 +312,7 @@ fn parse_touch_interval(
         let half = humantime::format_duration(idle / 2);
         return mistakes.reject(
             key,
-            format!("must be less than half the shortest idle limit ({half}): sessions can end early by at most the touch interval"),
+            format!("must be less than half the shortest idle limit ({half}), because a session can end too early by up to the touch interval"),
         );
     }
     Ok(interval)

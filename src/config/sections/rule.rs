@@ -156,7 +156,8 @@ fn parse_rule(
     else {
         return mistakes.reject(
             format!("{key}.pollers"),
-            "sets paths and methods itself: apart from it, set only one path_prefix, the application's path",
+            "sets paths and methods itself: the rule may also have one path_prefix (the path of the application), \
+             but no other path and no method",
         );
     };
     if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {

@@ -93,7 +93,7 @@ fn is_page(url: &Url) -> bool {
 fn parse_return_host(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
-        // Reject a top-level domain: its subdomains belong to many owners.
+        // Reject a top-level domain, because its subdomains belong to many owners.
         let has_parent_domain =
             domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
         return (has_parent_domain && !domain.contains(':'))

@@ -111,7 +111,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl RawStore {
-    /// Whether sessions live in this process: true unless the URL starts with a Redis scheme.
+    /// Whether the sessions are in the memory of this process; true unless the URL starts with a Redis scheme.
     pub(in crate::config) fn is_embedded(&self) -> bool {
         !["redis", "valkey"]
             .iter()
@@ -164,7 +164,7 @@ impl Section for RawStore {
 
     fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
         let unchanged = Self {
-            // A reload applies this key.
+            // A reload applies this key, so a change of it needs no restart.
             check_timeout: self.check_timeout.clone(),
             ..before.clone()
         };

@@ -127,7 +127,8 @@ impl RawListenerTls {
         }
     }
 
-    /// Returns the configuration key above the first certificate that is invalid without the others.
+    /// Tests each certificate separately. Returns the configuration key of the first invalid certificate, without
+    /// `cert_file` or `key_file`.
     fn invalid_pair_key(key: &str, certificates: &[CertificatePair]) -> String {
         let is_invalid =
             |pair: &CertificatePair| Tls::new(std::slice::from_ref(pair), None).is_err();

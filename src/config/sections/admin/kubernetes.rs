@@ -60,7 +60,7 @@ impl RawKubernetes {
             Duration::ZERO,
             HOUR / 12,
         );
-        // Only check that the token file can be read: each request reads it again.
+        // Only check that the token file can be read, because each request reads the file again.
         let token = mistakes.read_file("admin.kubernetes.token_file", &self.token_file);
         token?;
         Ok(Some(KubernetesSettings {

@@ -116,7 +116,7 @@ impl RawService {
                 set_default(&mut self.email_header, "x-auth-request-email");
                 set_default(&mut self.lifetime, "7d");
             }
-            // The default of Authelia's `remember_me` is one month.
+            // In Authelia, `remember_me` is one month by default, so the lifetime is 31 days.
             Some("authelia") => {
                 if !has_session_key {
                     set_default(&mut self.session_cookie, "authelia_session");
