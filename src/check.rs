@@ -1,4 +1,4 @@
-//! The check: identifies the session, loads it, decides, and records the activity.
+//! Answers checks: identifies the session, loads the session, decides, and records the activity.
 
 mod answer;
 mod applicable;
@@ -49,12 +49,12 @@ pub struct Checker {
     pub sources: Sources,
     /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,
-    /// Store timeout per check. After a timeout, the policy's `on_store_failure` decides.
+    /// The maximum time that one check waits for the store. After this time, the policy's `on_store_failure` decides.
     pub store_timeout: Duration,
     /// Writes denials to the audit log, records checks, and warns about misconfigured proxies. A reload of the
     /// configuration keeps these parts.
     pub observers: Arc<Observers>,
-    /// Queues sessions in use for revalidation; `None` if no provider has `revalidate`.
+    /// Queues sessions in use for revalidation; `None` if `login.revalidate` is off.
     pub revalidation: Option<Revalidation>,
 }
 

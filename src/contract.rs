@@ -56,8 +56,8 @@ pub struct Contracts {
 }
 
 impl Contracts {
-    /// Checks a request, and holds the permit until the check has its answer. Without a permit, denies the request
-    /// with the reason `overloaded`.
+    /// Checks a request, and keeps the permit until the check has its answer. Without a permit, denies the request with
+    /// the reason `overloaded`.
     async fn check_with_permit(
         &self,
         permit: Option<Permit>,

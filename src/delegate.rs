@@ -24,7 +24,7 @@ const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE
 /// The settings of a delegated service.
 #[derive(Clone, Debug)]
 pub struct DelegateSettings {
-    /// How to read the service's answers.
+    /// Defines the requests to the service, and how to read its answers.
     pub service: DelegatedService,
     /// The address of the service's check endpoint.
     pub url: Url,
@@ -127,7 +127,7 @@ impl Delegate {
         named.or_else(|| all.find(serves_all_hosts))
     }
 
-    /// How to read the service's answers.
+    /// Defines the requests to the service, and how to read its answers.
     #[must_use]
     pub fn service(&self) -> &DelegatedService {
         &self.settings.service
@@ -202,7 +202,8 @@ impl Delegate {
                         };
                         Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
-                    // Deny the request, although the service allows it without a subject: Curfew needs a session.
+                    // Deny the request, although the service allows it: the service names no subject, and Curfew needs
+                    // a session.
                     Err(_) if is_anonymous => Ok(DelegateDecision::Deny(
                         DenyReason::NoCredential,
                         Box::default(),

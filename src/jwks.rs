@@ -25,13 +25,13 @@ pub use fetch::{FetchError, FetchSettings, HttpFetcher, JwksLocation};
 /// The settings of an issuer and of its keys.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
-    /// The name in the configuration.
+    /// The name of the issuer in the configuration.
     pub name: String,
-    /// The requirements for its tokens.
+    /// The requirements for the issuer's tokens.
     pub issuer: Issuer,
-    /// The source of its keys.
+    /// The source of the issuer's keys.
     pub keys: KeySource,
-    /// The home policy of sessions from its tokens, fixed at their start; `None` for the default policy.
+    /// The home policy of sessions from the issuer's tokens, fixed at their start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
@@ -50,7 +50,7 @@ const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The interval at which the refresh task checks whether its keys are still in use.
-const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const USAGE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Fetches the keys of an issuer.
 #[async_trait]
@@ -233,7 +233,7 @@ impl RefreshTask {
                 let Some(keys) = self.keys.upgrade() else {
                     return;
                 };
-                let interval = OWNER_CHECK_INTERVAL.min(pause - waited);
+                let interval = USAGE_CHECK_INTERVAL.min(pause - waited);
                 let woken = tokio::time::timeout(interval, keys.fetch_requested.notified()).await;
                 if woken.is_ok() {
                     break;

@@ -1,4 +1,4 @@
-//! Curfew ends sessions on time at the edge.
+//! Curfew ends idle and old sessions on time.
 //!
 //! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies the
 //! idle limit and the absolute limit, and allows or denies the request. `ARCHITECTURE.md` describes the modules.
@@ -43,7 +43,7 @@ pub use curfew_store as store;
 pub use curfew_telemetry::{self as telemetry, build};
 pub use curfew_tools::{compliance, lint, render};
 
-/// Private parts of a check, for the benchmarks of this package.
+/// Internal parts of a check, for the benchmarks of this package.
 #[doc(hidden)]
 pub mod bench_exports {
     pub use crate::admission::{ConcurrencyLimit, LimitKind};

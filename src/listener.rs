@@ -51,7 +51,7 @@ pub enum Service {
     Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
-    /// A handler for whole connections.
+    /// A service that handles whole connections, such as SPOP.
     Connections(ConnectionHandler),
 }
 

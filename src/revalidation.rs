@@ -35,9 +35,9 @@ const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 /// The settings of revalidation, and its shared state.
 #[derive(Clone)]
 pub struct Revalidation {
-    /// The time between two successful revalidations of a session.
+    /// The time from the provider's last confirmation of a session until the next revalidation.
     pub interval: Duration,
-    /// The names of the configured providers, by registration.
+    /// The names of the configured providers, by registration (a hash of the issuer and the OAuth client ID).
     pub providers: Arc<BTreeMap<Registration, String>>,
     /// The queue of sessions that are due. A reload of the configuration keeps it.
     pub queue: Arc<RevalidationQueue>,

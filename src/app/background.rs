@@ -3,7 +3,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 
-/// The background tasks. The process stops if one of them ends before the process is asked to stop.
+/// The background tasks. If a task ends before the process is asked to stop, the process stops with an error.
 pub(super) struct Background {
     pub(super) tasks: JoinSet<Result<(), RunError>>,
     pub(super) stop: CancellationToken,

@@ -293,7 +293,7 @@ impl Checker {
         context.rule_match.decide(home, session, client, now)
     }
 
-    /// Writes a request that does not match the session's binding to the audit log.
+    /// If the request does not match the session's binding, writes it to the audit log.
     fn audit_binding_mismatch(
         &self,
         context: &CheckContext<'_>,

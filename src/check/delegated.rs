@@ -9,7 +9,8 @@ use crate::sources::{
 };
 
 impl Checker {
-    /// Asks the service and returns the session that it allows. The error is the complete denial.
+    /// Asks the service, and returns the session for which the service allows the request. The error is the complete
+    /// denial.
     ///
     /// If a cookie names a session that has ended, Curfew does not ask the service, because the service could count
     /// Curfew's request as activity, and extend its own session.

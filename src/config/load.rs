@@ -287,8 +287,8 @@ impl MergedConfig {
     }
 }
 
-/// Returns the origin of a value. A merged table has no origin of its own: for a table, returns the origin of a value
-/// in the table.
+/// Returns the origin of a value. A merged table has no origin of its own, so for a table, returns the origin of a
+/// value in the table.
 fn find_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
         ValueKind::Table(table) => table.values().find_map(find_origin),
@@ -328,8 +328,8 @@ fn message_without_location(error: layers::ConfigError) -> String {
     }
 }
 
-/// The renamed keys. Each entry has the pattern of the old key, in which `*` stands for one name, and the last part
-/// of the new key, or the whole new key if the section has changed.
+/// The renamed keys. The first text of an entry is the pattern of the old key, in which `*` stands for one name. The
+/// second text is the last part of the new key, or the whole new key if the section has changed.
 const RENAMED_KEYS: [(&str, &str); 8] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),

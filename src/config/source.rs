@@ -12,7 +12,7 @@ pub struct ConfigSource {
     pub environment: Environment,
 }
 
-/// The contents of all files of a configuration. They are compared to detect a change.
+/// The contents of the files of a configuration, to detect a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContents(Vec<Option<Vec<u8>>>);
 
@@ -41,8 +41,8 @@ impl ConfigSource {
         load_rulebook_and_sign_ins(self.file.as_deref(), &self.environment)
     }
 
-    /// Returns the files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the
-    /// certificates of the listeners and OAuth client secrets.
+    /// Returns the files whose changes start a reload: the configuration file, the key ring, the hashes of admin
+    /// tokens, the certificates of the listeners and OAuth client secrets.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let effective = &loaded.effective;

@@ -7,7 +7,7 @@ use crate::policy::{Client, UnknownClientProperty};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{CreateOutcome, History, StoreError};
 
-/// The data for the session of another issuer's credential.
+/// The data for a session that starts from another issuer's credential.
 #[derive(Clone, Debug)]
 pub struct Adoption {
     /// The name of the source in the [history](crate::store::History).

@@ -46,7 +46,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Returns the session if this process saw it live in the store less than `grace` before `now`.
+    /// Returns the session if this process found it live in the store less than `grace` before `now`.
     #[must_use]
     pub fn get_within_grace(
         &self,
@@ -88,7 +88,7 @@ impl LastKnownSessions {
         self.generations.lock().put(id, KnownSession::Ended);
     }
 
-    /// Accepts a session again that was removed with [`Self::forget`] but did not end.
+    /// After [`Self::forget`], accepts the session again, because it did not end.
     pub fn clear_tombstone(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);

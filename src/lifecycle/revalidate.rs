@@ -22,7 +22,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub struct LeasedSession {
     /// The record with the lease.
     pub session: Session,
-    /// The time of the last confirmation, and the end of the lease.
+    /// The time when the provider last confirmed the session, and the end of the lease.
     pub revalidation: Revalidation,
     /// The refresh token for the request to the provider.
     pub refresh_token: Secret<String>,
@@ -36,7 +36,7 @@ pub struct Renewal {
     pub new_refresh_token: Option<Secret<String>>,
     /// Whether the answer confirms the subject. If not, only the refresh token is stored.
     pub confirmed: bool,
-    /// The attributes, if the answer contains them.
+    /// The new attributes of the subject, if the answer contains them.
     pub attributes: Option<Attributes>,
 }
 

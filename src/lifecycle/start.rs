@@ -159,8 +159,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a cut-off or a revocation rule covers this sign-in, under the subject or its names at the identity
-    /// provider.
+    /// Whether a revocation covers this sign-in: a cut-off of the subject or of its names at the identity provider, a
+    /// rule of an emergency revocation, or a required new authentication.
     pub(super) async fn is_revoked_sign_in(
         &self,
         session: &Session,

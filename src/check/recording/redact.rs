@@ -109,7 +109,7 @@ pub(super) fn redact_url(bytes: &[u8]) -> String {
 fn without_parameters(address: &[u8]) -> String {
     let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
     let segments = segments.map(|(index, segment)| {
-        // Parts 0 to 2 are `https:`, an empty text, and the authority.
+        // In an absolute URL, the segments 0 to 2 are the scheme, an empty text, and the authority.
         let is_authority = index == 2 && address.contains(&b':');
         let user = segment.iter().rposition(|byte| *byte == b'@');
         let (user, segment) = match user.filter(|_| is_authority) {

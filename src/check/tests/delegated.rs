@@ -174,7 +174,7 @@ async fn the_denial_of_the_service_is_relayed() {
         assert_eq!(relayed.headers.contains_key("location"), status == 302);
         assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
-    // The service allows an anonymous request; Curfew denies it.
+    // The service allows an anonymous request, but Curfew denies it.
     fixture.service.set_answer(Answer::Respond(200, vec![], ""));
     let outcome = fixture.check(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
@@ -299,7 +299,8 @@ async fn the_request_to_the_service_has_these_headers() {
     );
 }
 
-/// If the service could read a different text as the same cookie, the text gives the same session, or no session.
+/// If the service could read a different text as the same cookie, Curfew finds the same session for this text, or
+/// denies the request.
 #[tokio::test]
 async fn cookies_that_the_service_reads_alike_give_one_session() {
     let fixture = DelegatedFixture::new().await;

@@ -179,7 +179,8 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         let first = service.verdict(&tokens[0], MINUTE).await;
         if on_limit == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
-            // The denied session has not ended: after another session has ended, its credential is accepted.
+            // The denial has not ended the third session: after another session has ended, the credential of the third
+            // session is accepted.
             let (id, _) = service.check(&tokens[0], MINUTE).await.session.unwrap();
             let ending = EndRequest::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
@@ -283,8 +284,8 @@ async fn many_first_requests_count_as_one_session() {
     }
 }
 
-/// With `end_oldest`, the second sign-in ends the first session. If the store fails at this end, Curfew denies the
-/// second request, but the second session can start later.
+/// With `end_oldest`, the second sign-in ends the first session. If the store fails while the first session ends,
+/// Curfew denies the second request, but the second session can start later.
 #[tokio::test]
 async fn a_session_starts_after_a_store_error_during_its_start() {
     let service =

@@ -93,8 +93,8 @@ impl RawAdmin {
 }
 
 impl Section for RawAdmin {
-    // A hash is not secret, but a user can paste the token itself by mistake.
+    // Errors do not show these values. A hash is not secret, but a user can paste the token itself by mistake.
     const SECRETS: &'static [&'static str] = &["token_hashes"];
-    // It is unlikely that a user pastes a token into these keys.
+    // Errors may show these values, because it is unlikely that a user pastes a token into these keys.
     const NOT_SECRET: &'static [&'static str] = &["token_hashes.*.name", "token_hashes.*.allow"];
 }

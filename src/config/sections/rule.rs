@@ -329,7 +329,7 @@ fn parse_policy(
     policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Valid<PolicyName> {
-    // If the policies have a mistake, their names are unknown: skip this check.
+    // If the policies have a mistake, their names are unknown, so skip this check.
     let policies = policies?;
     let policy_name = policies.get(name).map(|(name, _)| name.clone());
     mistakes.record_error(

@@ -1,4 +1,4 @@
-//! The documentation and the JSON Schema have every key.
+//! Tests that the documentation and the JSON Schema contain every key.
 
 use super::*;
 

@@ -47,7 +47,7 @@ async fn the_session_limit_is_enforced() {
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
     lifecycle.start(other).await.unwrap();
-    // A session that has ended, or has reached a limit, frees a slot.
+    // A session that has ended, or has reached a limit, does not count.
     lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());

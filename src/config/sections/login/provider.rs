@@ -127,7 +127,7 @@ impl RawProvider {
                     algorithms,
                     typ: None,
                     leeway: leeway?,
-                    // Only bearer tokens use this setting. A sign-in checks `auth_time` itself.
+                    // This setting applies only to bearer tokens, because a sign-in checks `auth_time` itself.
                     accepts_iat: false,
                     claims: ClaimNames {
                         session: vec!["sid".to_owned()],
