@@ -20,9 +20,9 @@ use crate::current::Current;
 use crate::secret::Secret;
 use crate::telemetry::audit::{self, AdminInterface};
 
-/// The admin tokens of the configuration.
+/// The accepted admin tokens, each as its SHA-256 hash.
 ///
-/// A token has 256 random bits, so a plain SHA-256 protects it from readers of the configuration.
+/// A token has 256 random bits, so nobody who reads the hash in the configuration can guess the token.
 #[derive(Clone, Debug)]
 pub struct AdminTokens(Vec<Arc<NamedToken>>);
 
@@ -66,7 +66,7 @@ impl AdminTokens {
     }
 
     /// Returns the configured token whose hash equals the hash of the presented token. Compares all hashes, each in
-    /// constant time.
+    /// constant time, so that the duration reveals nothing about them.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
         let presented_hash = hash(token);
@@ -79,7 +79,7 @@ impl AdminTokens {
         found
     }
 
-    /// Returns the token with this fingerprint.
+    /// Returns the token with this fingerprint, from the session record of an operator.
     #[must_use]
     pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
         self.0
@@ -93,8 +93,8 @@ fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Middleware: accepts a request if its token is valid and has the right for the route, and adds the [`Caller`] to
-/// the request. The token is an admin token, or the token of a Kubernetes user.
+/// Middleware: requires an admin token or the token of a Kubernetes user, and adds the [`Caller`] to the request. An
+/// admin token must also have the right for the route.
 pub(super) async fn require_caller(
     Current(admin): Current<Admin>,
     mut request: Request,
@@ -124,8 +124,8 @@ pub(super) async fn require_caller(
     Ok(next.run(request).await)
 }
 
-/// Finds the Kubernetes user of a token. If the address has sent many wrong credentials, Curfew does not ask
-/// Kubernetes.
+/// Finds the Kubernetes user of a token. If the address has sent too many wrong credentials, Curfew does not ask
+/// Kubernetes, and accepts only a user in the cache.
 async fn find_kubernetes_caller(
     admin: &Admin,
     method: &Method,

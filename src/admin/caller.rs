@@ -56,11 +56,11 @@ impl Caller {
         matches!(self.kind, CallerKind::Token(_))
     }
 
-    /// Refuses a request to the route `path` if the admin token lacks the right that the route requires. The rights of
-    /// a Kubernetes user depend on the subject; [`Caller::require_verb`] checks these rights.
+    /// Refuses a request to the route `path` if the admin token lacks the right that the route requires. Accepts every
+    /// Kubernetes user: their rights depend on the subject, so [`Caller::require_verb`] checks these rights later.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] names the right.
+    /// [`ApiError::Forbidden`], which names the missing right.
     pub(super) fn require_right(&self, method: &Method, path: &str) -> Result<(), ApiError> {
         let CallerKind::Token(token) = &self.kind else {
             return Ok(());
@@ -79,7 +79,7 @@ impl Caller {
     /// admin token always passes, because [`Caller::require_right`] has checked its rights.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`], or [`ApiError::Unavailable`] if Kubernetes gives no answer.
+    /// [`ApiError::Forbidden`] if no role allows it, or [`ApiError::Unavailable`] if Kubernetes gives no answer.
     pub(super) async fn require_verb(
         &self,
         verb: Verb,
@@ -111,7 +111,7 @@ impl Caller {
 pub(super) fn missing_right(name: &str, right: &str) -> String {
     format!(
         "the admin token \"{name}\" does not have the right `{right}`; \
-         `allow` in admin.token_hashes gives it"
+         add the right to `allow` of this token in admin.token_hashes"
     )
 }
 
@@ -123,7 +123,7 @@ impl fmt::Debug for Caller {
 
 impl From<KubernetesError> for ApiError {
     fn from(error: KubernetesError) -> Self {
-        tracing::warn!(%error, "Kubernetes gave no answer about a caller of the admin API");
+        tracing::warn!(%error, "could not check a caller of the admin API with Kubernetes");
         Self::Unavailable(format!(
             "could not check the permission with Kubernetes: {error}"
         ))

@@ -33,7 +33,7 @@ pub fn max_console_auth_age(policies: &Policies) -> Duration {
 
 /// Builds the routes below `/console`, and the redirects to them.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
-    let inside = Router::new()
+    let signed_in_routes = Router::new()
         .route("/console/", get(sessions::list))
         .route("/console/subjects/end", post(sessions::end_all))
         .route("/console/sessions/{id}", get(session::show))
@@ -62,7 +62,7 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/callback/{provider}", get(login::finish))
         .route("/console/console.css", get(assets::serve_style))
         .route("/console/console.js", get(assets::serve_script))
-        .merge(inside)
+        .merge(signed_in_routes)
         .layer(middleware::map_response(page::add_security_headers))
 }
 

@@ -124,7 +124,8 @@ impl From<StartError> for ApiError {
             StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
             StartError::SessionLimitReached(_) => Self::LimitReached(error.to_string()),
-            // A sign-in through the API counts from now, so this error is not expected. Report an invalid request.
+            // A sign-in through the API has the current time, so it is never too old. If the error occurs anyway,
+            // report an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::TokenCollision => {
@@ -166,7 +167,7 @@ pub(super) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Tells caches not to store a response. This applies to every response of the API.
+/// Middleware: adds `Cache-Control: no-store` to every response, so that no cache stores it.
 pub(super) async fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()

@@ -34,7 +34,7 @@ pub(super) struct CreateSession {
     client: Option<ClientView>,
 }
 
-/// Properties of a client.
+/// The address and the user agent of a client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientView {
@@ -294,7 +294,8 @@ pub(super) struct ListSessions {
 /// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionPage {
-    /// The order of live sessions does not change, so the pages together contain each of them.
+    /// The sessions of this page. The order of live sessions does not change between requests, so all pages together
+    /// contain each live session.
     pub(super) sessions: Vec<SessionView>,
     /// The cursor of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,8 +32,8 @@ const MAX_CONDITION_BYTES: usize = 512;
 /// The session sources that a condition can name.
 pub(super) const SOURCES: [&str; 4] = ["token", "login", "jwt", "delegated"];
 
-/// The conditions for the sessions to end. A session ends if it meets all conditions. Name at least one condition, or
-/// set `everybody`.
+/// The conditions that select the sessions to end. A session ends if it meets all conditions. Name at least one
+/// condition, or set `everybody`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeMatching {
@@ -107,7 +107,7 @@ impl From<MatchCount> for CountView {
             assumed: count.assumed,
             checked: count.checked,
             unreadable: count.unreadable,
-            not_counted: "credentials of other issuers that no replica has seen yet. The revocation covers them, too, except for a delegated service that does not send the time of the sign-in",
+            not_counted: "credentials of other issuers that no replica has seen yet. The revocation covers them, too, except credentials of a delegated service that does not send the time of the sign-in",
         }
     }
 }
@@ -115,8 +115,8 @@ impl From<MatchCount> for CountView {
 /// Which replicas have confirmed a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForceView {
-    /// Whether every replica has confirmed the revocation. A replica that has just started does not know all other
-    /// replicas yet; its answer is then `false`.
+    /// Whether every replica has confirmed the revocation. The value is also `false` if the replica that answers has
+    /// just started, because it may not have found all other replicas yet.
     pub(super) everywhere: bool,
     /// The replicas that share the store, as far as this replica knows them.
     pub(super) replicas: Vec<ReplicaView>,
@@ -199,7 +199,7 @@ impl RevokeMatching {
         }
         let before = self.before.map(|text| {
             let time = humantime::parse_rfc3339_weak(&text).ok();
-            // A time in the future would end later sign-ins.
+            // A time in the future would also end the sessions of later sign-ins.
             let time = time.map(Timestamp::from).filter(|time| *time <= now);
             time.ok_or_else(|| {
                 invalid("before: must be a time in the past, such as 2026-11-23T09:30:00Z")
@@ -354,8 +354,8 @@ pub(super) async fn revoke(
     Ok((status, Json(revocation)))
 }
 
-/// Lists the revocations in force on this replica. Curfew deletes a revocation when no session that it ends can be
-/// live any more.
+/// Lists the revocations in force on this replica. Curfew deletes a revocation when no session that started before its
+/// time can still be live.
 #[utoipa::path(
     get,
     path = "/api/v1/revocations",

@@ -30,7 +30,7 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
 pub(super) enum RequiredRight {
     /// An admin token needs this right.
     Right(Right),
-    /// No right is required: the path does not support this method, and the answer is 405.
+    /// No right is required, because the path does not support this method and the answer is 405 anyway.
     Nothing,
     /// The path is not in the table, so every admin token is refused.
     UnknownRoute,

@@ -102,7 +102,8 @@ pub(super) async fn create(
         .require_verb(Verb::Create, Some(&sign_in.subject))
         .await?;
     let started = admin.lifecycle.start(sign_in).await?;
-    // With the start time, the remaining seconds equal the limits. With the current time, they would be rounded down.
+    // Describe the session at its start, so that the remaining seconds equal the limits. At the current time, these
+    // seconds would be rounded down.
     let now = started.session.started;
     let created = CreatedSession {
         token: started.token.expose(),
@@ -266,7 +267,7 @@ pub(super) async fn revoke_all(
         let time = humantime::parse_rfc3339_weak(&text)
             .ok()
             .map(Timestamp::from);
-        // A time in the future would end later sign-ins.
+        // A time in the future would also end the sessions of later sign-ins.
         time.filter(|time| *time <= admin.clock.now())
             .ok_or_else(|| {
                 let message = "before: must be a time in the past, such as 2026-11-23T09:30:00Z";

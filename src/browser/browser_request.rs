@@ -38,7 +38,8 @@ impl<S: Sync> FromRequestParts<S> for BrowserRequest {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             peer: peer.copied(),
-            // The default applies to a router without a listener.
+            // A listener sets this value for its requests. The default is for a router without a listener, as in
+            // tests.
             address: client_address.copied().unwrap_or(ClientAddress::InHeader),
         })
     }

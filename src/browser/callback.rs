@@ -88,12 +88,12 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-/// Answers a browser without a valid attempt for this `state`, so no session can start. If the browser has a session
-/// that allows the target page, the answer is a redirect to the target page. Otherwise the answer is a page that offers
-/// to try again.
+/// Answers a browser that has no valid attempt for this `state`. Without an attempt, no session can start. If the
+/// browser already has a session that allows the target page, the answer is a redirect to the target page. Otherwise
+/// the answer is a page that offers to try again.
 ///
-/// Possible causes: the person went back to an old page or restored a window, the attempt was deleted or has expired,
-/// or another browser started the attempt.
+/// Possible causes of a missing attempt: the person went back to an old page or restored a window, the attempt was
+/// deleted or has expired, or another browser started the attempt.
 async fn answer_without_attempt(
     contracts: &Contracts,
     login: &Login,
@@ -128,7 +128,7 @@ async fn answer_without_attempt(
     )
 }
 
-/// Starts the session, which replaces the previous session of the browser.
+/// Starts the session, and ends the previous session of the browser.
 async fn start_session(
     contracts: &Contracts,
     login: &Login,
@@ -231,7 +231,7 @@ fn sign_in_host(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
-/// Logs a rejected response of a provider, and answers the browser.
+/// Logs a failed sign-in, and answers the browser with an error page.
 fn refuse_sign_in(
     contracts: &Contracts,
     provider: &Provider,

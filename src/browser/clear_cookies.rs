@@ -1,6 +1,6 @@
 //! Clears ambiguous cookies: two cookies with one name and different values. For example, one cookie belongs to the
 //! host, and another host has set the second cookie for the whole domain (`Domain`). Curfew does not know which
-//! cookie the application uses, and denies the check.
+//! cookie the application uses, so it denies the check.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -19,8 +19,8 @@ use crate::contract::{CLEAR_COOKIES, Contracts, RemovalCookies, is_framed, is_na
 use crate::credential::cookie_values;
 use crate::current::Current;
 
-/// The lifetime in seconds of the marker cookie, which shows that a browser was here before. If a browser comes back
-/// within this time with ambiguous cookies, it gets a page instead of another redirect.
+/// The lifetime in seconds of the marker cookie, which shows that this page has just cleared cookies in the browser.
+/// If the browser comes back within this time with ambiguous cookies, it gets a page instead of another redirect.
 const MARKER_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
@@ -33,7 +33,8 @@ pub(super) struct ClearCookiesQuery {
 /// `GET /.curfew/clear-cookies?rd=…`: clears ambiguous cookies and redirects. A browser that comes back with
 /// ambiguous cookies gets a page that names them.
 ///
-/// Any site can link here. Such a link clears only ambiguous cookies, which give no access anyway (CWE-352).
+/// Any site can link here (CWE-352). This is harmless, because such a link clears only ambiguous cookies, which give
+/// no access anyway.
 pub(super) async fn clear_and_redirect(
     Current(contracts): Current<Contracts>,
     query: Result<Query<ClearCookiesQuery>, QueryRejection>,
@@ -52,8 +53,8 @@ pub(super) async fn clear_and_redirect(
     Ok(clear(&contracts, &browser_request, next, &retry))
 }
 
-/// Clears ambiguous cookies and redirects to `next`. If a browser still has ambiguous cookies, shows a page with the
-/// link `retry`.
+/// Clears ambiguous cookies and redirects to `next`. If the browser comes back and still has ambiguous cookies, shows
+/// a page with the link `retry`.
 pub(super) fn clear(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -63,8 +64,9 @@ pub(super) fn clear(
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
-    // The marker names the page that the browser wanted. A marker from another tab, for another page, does not count
-    // if this request has no ambiguous cookies.
+    // The marker contains a digest of `next`. If the browser comes back for the same page, ambiguous cookies remain
+    // for the path of that page, although browsers do not send them here. A marker for a different page comes from
+    // another tab, so it counts only if this request has ambiguous cookies.
     let digest = page_digest(next);
     let mut markers =
         cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
@@ -84,7 +86,8 @@ pub(super) fn clear(
         removals.add(contracts.cookie.removal_cookie());
     }
     // Cookies for the path of `next` or its folders are not in this request, because browsers do not send them to this
-    // page. Clear them without seeing them, except at the path of Curfew's own cookie.
+    // page. Clear them without seeing them, but not at the path of Curfew's own cookie, because that cookie can be
+    // valid.
     let path = next.split(['?', '#']).next().unwrap_or("/");
     let (name, own_path) = (contracts.cookie.name(), contracts.cookie.path());
     removals.add_folders(name, path, own_path, secure);

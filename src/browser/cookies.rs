@@ -5,7 +5,8 @@ use http::HeaderValue;
 
 use crate::login::ATTEMPT_LIFETIME;
 
-/// Builds a cookie that scripts cannot read. Browsers send it when another site redirects to Curfew (`SameSite=Lax`).
+/// Builds a cookie that scripts cannot read. Browsers also send it when another site redirects them to Curfew
+/// (`SameSite=Lax`).
 pub(super) fn cookie(
     name: &str,
     value: &str,

@@ -4,8 +4,8 @@ use http::StatusCode;
 use super::private_response;
 use crate::contract::FRAMED_PAGE;
 
-/// `GET /.curfew/framed`: the framed page, for proxies that drop the body of a denial. The link on the page opens the
-/// frame's address in the whole window.
+/// `GET /.curfew/framed`: the framed page (the answer to a frame without a valid session), for proxies that drop the
+/// body of a denial. The link on the page opens the frame's address in the whole window.
 pub(super) async fn show() -> Response {
     framed_page()
 }

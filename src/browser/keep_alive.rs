@@ -7,8 +7,8 @@ use crate::contract::Contracts;
 use crate::current::Current;
 use crate::policy::Activity;
 
-/// `POST /.curfew/keep-alive`: counts as activity of the person. The response is the session's status, as of
-/// `GET /.curfew/session`.
+/// `POST /.curfew/keep-alive`: counts as activity of the person. The response is the session's status, as in the
+/// response of `GET /.curfew/session`.
 pub(super) async fn touch(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,

@@ -22,8 +22,8 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const MAX_OPEN_ATTEMPTS: usize = 20;
 /// The maximum number of attempt cookies that one response deletes.
 const MAX_DELETED_ATTEMPTS: usize = 8;
-/// The maximum size of a target address. The address is a part of `state` in the redirect, and the head of the redirect
-/// must fit in NGINX's buffer of 4 KiB.
+/// The maximum size of a target address. The redirect contains the address in `state`, and the response head of the
+/// redirect must fit in NGINX's buffer of 4 KiB.
 const MAX_TARGET_BYTES: usize = 1024;
 
 /// The query of the sign-in page.
@@ -152,8 +152,8 @@ pub(super) async fn begin(
 /// Checks the target page with the browser's session, and returns the outcome. The outcome shows why the proxy denied
 /// the target page, even if the proxy does not pass the reason on (ingress-nginx).
 ///
-/// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the check allows
-/// the page, but some policy requires a more recent sign-in, the outcome is a denial with
+/// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the session
+/// allows the page, but any configured policy requires a more recent sign-in, the outcome is a denial with
 /// `reauthentication_required`.
 pub(super) async fn evaluate_target(
     contracts: &Contracts,
@@ -282,7 +282,8 @@ pub(super) fn allowed_target(
     if !sign_in.may_redirect_to(&url) {
         return None;
     }
-    // If the target is a page of Curfew, such as the sign-in page, the redirects could continue without end.
+    // Replace a target that is too long, or that is a page of Curfew, with the root of the host. From a page of
+    // Curfew, such as the sign-in page, the redirects could continue without end.
     let path = url.path();
     let is_own_page = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();

@@ -1,7 +1,8 @@
 //! Protection against cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
 //!
 //! Browsers send the header `Sec-Fetch-Site` (Fetch Metadata); older browsers send `Origin`. A page can forge neither
-//! header. Other pages cannot abuse a client that sends no cookie.
+//! header. If both headers are missing, Curfew accepts only a request with `Authorization` and without a cookie: such
+//! a request comes from a client that is not a browser.
 
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -35,7 +36,8 @@ pub(super) fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     }
 }
 
-/// Whether an origin has this host. The scheme is not compared: only the proxy knows it.
+/// Whether an origin has this host. The scheme is not compared, because only the proxy knows the scheme of the
+/// request.
 fn has_host(origin: &HeaderValue, host: &str) -> bool {
     let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
     let Some(origin) = origin.to_str().ok().and_then(parse) else {

@@ -1,7 +1,8 @@
-//! RP-initiated logout: sign-out at the identity provider, too (OpenID Connect RP-Initiated Logout 1.0).
+//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0): a sign-out at Curfew also signs the person out at the
+//! identity provider.
 //!
-//! The ID token tells the provider which person to log out. Curfew stores no credentials, so a cookie in the browser
-//! holds the ID token. The browser sends this cookie only to the sign-out path.
+//! The ID token shows the provider which person to log out. Curfew stores no credentials, so the ID token is in a
+//! cookie of the browser. The browser sends this cookie only to the sign-out path.
 
 use http::HeaderValue;
 use url::Url;
@@ -16,8 +17,8 @@ use crate::session::DenyReason;
 
 /// The path of the cookie: browsers send the cookie only to the sign-out path.
 const COOKIE_PATH: &str = "/.curfew/sign-out";
-/// The maximum size of a stored ID token: the response head must fit in NGINX's buffer of 4 KiB. Without the token,
-/// the provider asks the person to confirm the logout.
+/// The maximum size of the ID token in the cookie, because the response head must fit in NGINX's buffer of 4 KiB. A
+/// larger token is left out, and then the provider asks the person to confirm the logout.
 const MAX_ID_TOKEN_BYTES: usize = 1800;
 
 const fn cookie_name(secure: bool) -> &'static str {

@@ -12,7 +12,8 @@ use crate::listener::{HttpService, LimitedRouter};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
-/// The number of concurrent requests for pages for each concurrent notice (a logout message of a provider).
+/// The listener's number of permits, divided by this number, is the maximum number of concurrent notices (logout
+/// messages of providers).
 const NOTICES_DIVISOR: usize = 16;
 
 /// The service of the `browser` listener: pages and scripts for browsers, and notices of identity providers. Notices

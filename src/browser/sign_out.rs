@@ -16,7 +16,7 @@ const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
 /// `POST /.curfew/sign-out`: ends the session and clears its cookie. A form gets a redirect to the signed-out page,
 /// and a script gets 204. If an identity provider authenticated the person, a form gets a redirect to the provider's
-/// logout page instead, and a script gets the address of this page in `Location`.
+/// logout page instead, and a script gets the address of the logout page in `Location`.
 ///
 /// If the session cannot be ended now, the answer is 503 and the browser keeps the cookie, because the person must
 /// know that they are still signed in.
@@ -36,7 +36,8 @@ pub(super) async fn end(
     if unavailable {
         return Ok(private_response(contracts.denial(&request, &outcome)));
     }
-    // The outcome has a session if it is live, even if the check was denied for lack of a fresh sign-in or a group.
+    // The outcome has a session if the session is live, even if the check was denied because the sign-in is too old or
+    // a group is missing.
     if let Some((id, session)) = &outcome.session {
         let checker = &contracts.checker;
         let address = contracts.checker.client_address(&request);

@@ -17,7 +17,8 @@ use crate::session::{DenyReason, Verdict};
 pub(super) struct SignedOutQuery {
     #[serde(default)]
     reason: String,
-    /// The reason, if an identity provider redirected the browser here: the provider returns what Curfew sent.
+    /// The reason, if an identity provider redirected the browser here. Curfew sends the reason to the provider as
+    /// `state`, and the provider returns it.
     #[serde(default)]
     state: String,
     /// The path on this host for the next sign-in.
@@ -51,7 +52,8 @@ pub(super) async fn show(
 }
 
 /// Returns the `Set-Cookie` value that clears the cookie of an ended session. Returns `None` for any other cookie,
-/// because another tab can have signed in since. Checks do not clear cookies (ADR 16), so this page must do it.
+/// because another tab can have signed in after the session ended. Checks do not clear cookies (ADR 16), so this page
+/// must do it.
 async fn removal_if_ended(
     contracts: &Contracts,
     browser_request: &BrowserRequest,

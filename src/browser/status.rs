@@ -36,7 +36,7 @@ pub(super) async fn show(
     .await
 }
 
-/// Answers with the status of the browser's session, or denies like a check.
+/// Answers with the status of the browser's session, or with the same denial as a check.
 pub(super) async fn respond(
     contracts: &Contracts,
     browser_request: &BrowserRequest,

@@ -1,4 +1,4 @@
-// Curfew: warns before a session ends. Documentation: docs/browser.md
+// Curfew: warns before a session ends. See docs/browser.md
 (() => {
 "use strict";
 const at = document.currentScript?.dataset ?? {};
@@ -16,14 +16,14 @@ const words = {
 const now = () => performance.now();
 const tabs = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
 // `ends`: the deadline on the monotonic clock. `movable`: activity extends it.
-let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
+let ends = 0, movable = true, timer, ticking, dialog, inputAt = 0, touchedAt = 0, dismissed = false;
 // This page is navigating away.
-let going = false;
+let leaving = false;
 
 async function send(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // Count from the request, so no warning is late.
+  // The times count from `sent`, so no warning is late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
@@ -38,8 +38,8 @@ function update(idle, absolute, since) {
 function plan() {
   clearTimeout(timer);
   const left = ends - now();
-  const told = dialog?.open || dismissed;
-  const wait = left > before ? Math.min(left - before, 60000) : told ? left : 0;
+  const shown = dialog?.open || dismissed;
+  const wait = left > before ? Math.min(left - before, 60000) : shown ? left : 0;
   timer = setTimeout(poll, Math.max(wait, 250));
 }
 
@@ -51,7 +51,7 @@ async function poll(path = "/session", method = "GET") {
       tabs?.postMessage({ idle: body.idle_remaining, absolute: body.absolute_remaining, ago: now() - sent });
       update(body.idle_remaining, body.absolute_remaining, sent);
       if (ends - now() > before || (dismissed && !movable)) return;
-      return movable && used > touched ? touch() : show();
+      return movable && inputAt > touchedAt ? touch() : show();
     }
     if (status === 401) return leave(reason);
   } catch {}
@@ -59,13 +59,13 @@ async function poll(path = "/session", method = "GET") {
 }
 
 const leave = (reason, to) => {
-  if (!going) tabs?.postMessage({ left: reason });
+  if (!leaving) tabs?.postMessage({ left: reason });
   exit(reason, to);
 };
 
 function exit(reason, to) {
-  if (going) return;
-  going = true;
+  if (leaving) return;
+  leaving = true;
   hide();
   clearTimeout(timer);
   const rd = location.pathname + location.search;
@@ -73,15 +73,15 @@ function exit(reason, to) {
 }
 
 async function signOut() {
-  going = true;
+  leaving = true;
   const { status, to } = await send("/sign-out", "POST").catch(() => ({}));
-  going = false;
+  leaving = false;
   if (status === 204) leave("signed_out", to);
   else poll();
 }
 
 function touch() {
-  touched = now();
+  touchedAt = now();
   poll("/keep-alive", "POST");
 }
 
@@ -97,7 +97,7 @@ function show() {
   const tick = () => {
     const left = ends - now();
     part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-    // Screen readers announce this text: not every second.
+    // Screen readers announce this text, so change it rarely.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
     if (left <= 0) poll();
@@ -145,7 +145,7 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
   add("p", "aloud", "", { role: "status" });
   add("button", "stay", words.stay, { type: "button", onclick: stay });
   add("button", "leave", words.leave, { type: "button", onclick: signOut });
-  // Escape shows that the person is there.
+  // Escape keeps the session.
   dialog.addEventListener("cancel", (event) => { event.preventDefault(); stay(); });
   root.append(dialog);
   document.body.append(host);
@@ -158,20 +158,20 @@ tabs?.addEventListener("message", ({ data }) => {
 // Restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  going = false;
+  leaving = false;
   poll();
 });
 document.addEventListener("visibilitychange", () => document.hidden || poll());
 if (at.watch !== "false") {
-  // Input in a form is activity, without a request.
+  // Input counts as activity.
   const every = (Number(at.every) || 15) * 1000;
   const seen = (event) => {
     if (!event.isTrusted || dialog?.open) return;
-    used = now();
-    if (used - touched > every) touch();
+    inputAt = now();
+    if (inputAt - touchedAt > every) touch();
   };
   for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, seen, { capture: true, passive: true });
-  touched = now();
+  touchedAt = now();
 }
 poll();
 })();

@@ -1,4 +1,5 @@
-// Counts the remaining times on the page down every second. Without this script, the times stay as the server sent them.
+// Counts down the remaining times on the page, every second. Without this script, the times stay as the server sent
+// them.
 "use strict";
 {
   const formatTime = (seconds) => {

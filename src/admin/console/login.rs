@@ -148,7 +148,7 @@ pub(super) async fn finish(
     response
 }
 
-/// Starts the session of an operator who is a member of one of the groups.
+/// Starts the session of an operator, or answers 403 if the operator is not in a group that may use the console.
 #[expect(
     clippy::too_many_arguments,
     reason = "the arguments are the parts of one request"
@@ -200,7 +200,7 @@ fn unknown_provider_page() -> Response {
     error_page(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
-/// Logs a failed sign-in and answers the browser. An unreachable provider does not count as a wrong credential.
+/// Logs a failed sign-in and answers the browser with an error page.
 fn refuse(
     admin: &Admin,
     provider: &Provider,
@@ -215,8 +215,9 @@ fn refuse(
         LoginError::NoMatchingAttempt(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Do not count a request without an attempt as a wrong credential: any site can send a browser here, and such a
-    // request does not guess a credential.
+    // Count only responses that the provider or Curfew refused as wrong credentials. An unreachable provider does not
+    // count. A request without a matching sign-in attempt does not count either: any site can send a browser here, and
+    // such a request does not guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);

@@ -1,6 +1,6 @@
 //! The session of an operator in the console. It is in the store, with the limits of `admin.console`.
 //!
-//! The cookie contains random bytes and a signature, and Curfew derives the session ID from these bytes. The
+//! The cookie contains random bytes and a signature, and Curfew derives the session ID from the random bytes. The
 //! signature and the derivation both differ from those of other cookies. Therefore a console cookie is not a
 //! credential for checks, and a credential for checks gives no access to the console.
 
@@ -32,7 +32,8 @@ use crate::telemetry::audit;
 
 /// The value of `source` for an operator's session in the admin API.
 const SESSION_SOURCE: &str = "console";
-/// The purpose for which the key ring signs the cookie. A text that was signed for another purpose is not accepted.
+/// The purpose, which is a part of the signed text of the cookie. So Curfew does not accept a text that the key ring
+/// signed for another purpose.
 const SIGNING_PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
 const RANDOM_BYTES: usize = 32;
@@ -225,9 +226,9 @@ async fn find_operator(
 enum OperatorAccess {
     /// An admin token that is still configured.
     Token(Arc<NamedToken>),
-    /// A group that is still configured.
+    /// Membership in a group that may use the console.
     Group,
-    /// The token or the group is no longer configured.
+    /// No access, because the token or the group was removed from the configuration.
     Denied,
 }
 
@@ -246,7 +247,8 @@ fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
     }
 }
 
-/// Returns the session ID from the request's cookie. Sends no request to the store.
+/// Returns the session ID from the request's cookie; `None` if the cookie is missing, repeated or forged. Sends no
+/// request to the store.
 fn cookie_session_id(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     let mut values = cookie_values(headers, cookie_name(admin));
     let (value, None) = (values.next()?, values.next()) else {
@@ -257,7 +259,8 @@ fn cookie_session_id(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
-/// Starts the session of an operator. A previous session of the same browser ends.
+/// Starts the session of an operator, and ends a previous session of the same browser. Adds the cookie to `headers`,
+/// the headers of the response.
 pub(super) async fn start(
     admin: &Admin,
     method: &SignInMethod<'_>,
@@ -290,7 +293,7 @@ pub(super) async fn start(
 /// Ends the operator's session.
 ///
 /// # Errors
-/// [`StoreError`] if the session may still be valid.
+/// [`StoreError`] if the store failed, so that the session may still be valid.
 pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
     let ending = EndRequest::signed_out(admin.clock.now());
     let actor = operator.actor();

@@ -48,7 +48,8 @@ pub(super) fn unavailable_page(error: &StoreError) -> Response {
     error_page(status, "The store is unavailable", &error.to_string())
 }
 
-/// Escapes the value of a form field for `|safe`, so that the form sends exactly this text.
+/// Escapes the value of a form field, so that the form sends exactly this text. The template must add `|safe`, because
+/// the text is already escaped.
 pub(super) fn escape_attribute(text: impl AsRef<str>) -> String {
     crate::escape::html_value(text.as_ref())
 }
@@ -62,7 +63,7 @@ pub(super) fn format_seconds(seconds: u64) -> String {
     }
 }
 
-/// Adds the security headers of every console response.
+/// Adds security headers to every response of the console.
 pub(super) async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, CSP);

@@ -34,7 +34,7 @@ pub(super) const fn method_or_default(method: &str) -> &str {
     if method.is_empty() { "GET" } else { method }
 }
 
-/// The texts of a policy on the page.
+/// A row of the table of policies, as text.
 struct PolicyRow {
     name: String,
     is_default: bool,
@@ -45,7 +45,7 @@ struct PolicyRow {
     preset: String,
 }
 
-/// The texts of a rule on the page.
+/// A row of the table of rules, as text.
 struct RuleRow {
     number: usize,
     conditions: String,

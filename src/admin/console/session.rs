@@ -103,6 +103,6 @@ async fn find_session(
 }
 
 fn not_found_page() -> Response {
-    let text = "Curfew deletes the record of a session some time after its end.";
+    let text = "The session ID is wrong, or the session ended some time ago and Curfew has deleted its record.";
     error_page(StatusCode::NOT_FOUND, "Session not found", text)
 }

@@ -176,7 +176,7 @@ async fn pages_need_a_sign_in() {
     let refused = browser.post("/console/sign-in", "token=guess").await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(browser.cookie, "");
-    // Neither a cookie without a valid seal nor an admin token as the cookie gives access.
+    // Neither a cookie with an invalid signature nor an admin token in the cookie gives access.
     for cookie in ["curfew-console=x.y", &fixture.token] {
         browser.cookie = cookie.to_owned();
         assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);

@@ -71,7 +71,7 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
             "curfew-cleared=babf95705728f67f; SameSite=Lax; Path=/; Max-Age=30",
         ]
     );
-    // Another tab has just cleared the cookies for its own page, so this tab is still redirected.
+    // The marker comes from another tab, which cleared the cookies for another page, so this tab is still redirected.
     let marker_of_other_page = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
     let response = browser
         .send("GET", page, &[marker_of_other_page, NAVIGATE])
@@ -118,7 +118,7 @@ async fn other_sites_cannot_clear_a_cookie() {
             "{cookie}"
         );
     }
-    // With a path in `rd`, the page does not clear the cookie that Curfew sets.
+    // Even with a path in `rd`, the page does not clear the cookie that Curfew sets.
     let page = "/.curfew/clear-cookies?rd=/app";
     let single_cookie = ("cookie", "session=a");
     let response = browser.send("GET", page, &[single_cookie, NAVIGATE]).await;
@@ -174,7 +174,7 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     );
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
-    // The proxy is misconfigured and checks the page itself, so the browser is not redirected again.
+    // A misconfigured proxy also checks the page that clears cookies, so the browser is not redirected again.
     let response = check(
         &[AMBIGUOUS_COOKIES, NAVIGATE],
         "/.curfew/clear-cookies?rd=/",

@@ -64,8 +64,8 @@ async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     assert!(cookies(&response).is_empty());
 }
 
-/// Possible causes: the person restored a window or went back to an old page, the attempt cookie was deleted, or
-/// another browser started the attempt.
+/// Possible causes of a missing attempt: the person restored a window or went back to an old page, the attempt cookie
+/// was deleted, or another browser started the attempt.
 #[tokio::test]
 async fn a_response_without_its_attempt_starts_no_session() {
     let browser = Browser::with_fixture(Fixture::with(configure_login).await);
@@ -77,7 +77,8 @@ async fn a_response_without_its_attempt_starts_no_session() {
         format!("/.curfew/callback/main?code=x&state={}", attempt.state)
     };
     let callback = callback_url("https://app.example.com/a?b=c");
-    // A browser with a session that allows the page is redirected to it. No session starts, and no cookie is cleared.
+    // A browser with a session that allows the page is redirected to the page. No session starts, and no cookie is
+    // cleared.
     let response = browser.send_signed_in("GET", &callback, &[NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(
