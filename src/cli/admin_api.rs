@@ -27,7 +27,7 @@ pub(super) struct AdminArgs {
     /// A file with an admin token; without it, the token in CURFEW_ADMIN_TOKEN is used.
     #[arg(long, value_name = "FILE", env = "CURFEW_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
-    /// A file with PEM certificates of the CAs to trust, instead of the system's.
+    /// A file with PEM certificates of the CAs to trust, instead of the CAs of the system.
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
     /// A PEM file with a client certificate and its key, if the admin listener requires one.
@@ -43,7 +43,7 @@ pub(super) struct AdminApi {
 }
 
 impl AdminArgs {
-    /// Builds a client. Returns an error if there is no admin token.
+    /// Builds a client. Returns an error if there is no admin token or a file cannot be read.
     pub(super) fn build_client(&self) -> anyhow::Result<AdminApi> {
         let token = match &self.admin_token_file {
             Some(path) => std::fs::read_to_string(path)
@@ -107,12 +107,15 @@ impl AdminApi {
         let detail = value["detail"].as_str();
         match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => {
-                bail!("{} does not accept this admin token", self.base_url)
+                bail!(
+                    "the admin API at {} does not accept this admin token",
+                    self.base_url
+                )
             }
             (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", line(detail)),
             (_, Some(detail)) => bail!("{}", line(detail)),
             (status, None) => bail!(
-                "unexpected answer from {}: {status}; is it the admin API?",
+                "unexpected answer from {}: {status}; is this the address of the admin API?",
                 self.base_url
             ),
         }

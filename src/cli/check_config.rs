@@ -3,7 +3,7 @@ use std::io::Write;
 use super::ConfigArgs;
 use super::output::stdout;
 
-/// Prints the effective configuration as TOML, which is a valid configuration file again.
+/// Prints the effective configuration as TOML. The output is a valid configuration file.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = args.load()?;
     let text = toml::to_string(&loaded.effective)?;

@@ -46,10 +46,14 @@ enum AcceptArg {
 pub(super) fn run(args: &ClockArgs) -> anyhow::Result<()> {
     let config = args.config.load()?.config;
     let StoreConfig::Redis { settings, .. } = &config.store else {
-        bail!("store.url is `memory:`: decision time is the boot-time clock of this process only");
+        bail!(
+            "store.url is `memory:`: there are no clocks to compare, because each process has its own decision time"
+        );
     };
     let Some(key_ring) = config.key_ring.clone() else {
-        bail!("token.keys is missing: it encrypts the timeline of the replicas");
+        bail!(
+            "token.keys is missing: it is needed to decrypt the timeline, which the replicas share"
+        );
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring)).for_command();

@@ -52,7 +52,7 @@ pub(super) struct DemoArgs {
     /// The absolute limit.
     #[arg(long, default_value = "3m")]
     absolute: String,
-    /// The number of seconds before the end of a session at which the warning appears.
+    /// How many seconds before the end of a session the warning appears.
     #[arg(long, default_value_t = 15)]
     before: u32,
 }
@@ -148,7 +148,7 @@ fn demo_environment(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Builds the routes. The application is behind the layer, and the sign-in page is not.
+/// Builds the routes. The layer checks the requests for the application, but not the requests for the sign-in page.
 fn build_routes(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
         .route("/", get(show_application))

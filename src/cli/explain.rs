@@ -24,8 +24,8 @@ pub(super) struct ExplainArgs {
     /// The URL that the client requests.
     #[arg(long, value_name = "URL", required_unless_present = "recording")]
     url: Option<String>,
-    /// Explain the checks of a recording instead, as `GET /api/v1/recording` returns it. `-` reads standard
-    /// input.
+    /// Explain the checks of a recording instead: a file with the response of `GET /api/v1/recording`. `-` reads
+    /// standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers"])]
     recording: Option<PathBuf>,
     /// The HTTP method.
@@ -46,7 +46,7 @@ pub(super) struct ExplainArgs {
     /// The contract of the proxy: auth-request, forward-auth, ext-authz, ext-authz-grpc or spoe.
     #[arg(long, value_name = "CONTRACT", default_value = "auth-request")]
     contract: String,
-    /// The policy that the proxy asks for, as in /policy/NAME/auth-request.
+    /// The policy that the proxy requests, as in /policy/NAME/auth-request.
     #[arg(long, value_name = "NAME")]
     proxy_policy: Option<String>,
     /// Print JSON.
@@ -71,7 +71,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| rulebook.policies.default_name().as_str());
     let Some((_, policy)) = rulebook.policies.get(name) else {
-        bail!("--policy: no policy of this name in the configuration");
+        bail!("--policy: no policy of this name in the configuration: {name}");
     };
     if args.remembered && policy.remember.is_none() {
         bail!("--remembered: policies.{name} has no `remember`");
@@ -124,6 +124,7 @@ fn format_explanation(explanation: &Explanation) -> String {
         .iter()
         .map(|(name, text)| format!("{name:<10} {}\n", line(text)))
         .collect();
+    // The last line is the verdict. Add that it is for a new session, because it depends on the age of the session.
     if explanation.match_error.is_none() {
         text.truncate(text.trim_end().len());
         text += ", for a new session\n";

@@ -71,8 +71,8 @@ async fn check_answer(url: &Url, answer: reqwest::Response) -> anyhow::Result<()
     Ok(())
 }
 
-/// Returns the URLs of the ops listener, one for each of its addresses. A machine without IPv6 serves only some of
-/// them.
+/// Returns the URLs of the ops listener, one for each of its addresses. On a machine without IPv6, only some of these
+/// URLs work.
 fn ops_urls(config: &Config) -> anyhow::Result<Vec<Url>> {
     let scheme = match config.tls.get(ListenerName::Ops) {
         Some(_) => "https",

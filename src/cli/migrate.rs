@@ -19,8 +19,8 @@ pub(super) struct MigrateArgs {
     /// Change nothing; print what the migration would change.
     #[arg(long)]
     dry_run: bool,
-    /// Confirm that this Redis is new and has not lost data: JSON Web Tokens and delegated sessions from earlier
-    /// sign-ins are accepted, too.
+    /// Confirm that this Redis is new and has not lost data. Curfew then also accepts JSON Web Tokens and delegated
+    /// sessions from earlier sign-ins.
     #[arg(long, conflicts_with = "dry_run")]
     new_store: bool,
 }
@@ -32,7 +32,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
         bail!("store.url is `memory:`: there is nothing to migrate");
     };
     let Some(key_ring) = &config.key_ring else {
-        bail!("token.keys is missing: it encrypts the records");
+        bail!("token.keys is missing: it is needed to decrypt the records");
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring.clone()));
@@ -68,8 +68,9 @@ async fn migrate(
         schema.found, schema.known
     )?;
     if migration == Migration::Upgrade {
-        // Extend the generation marker, a value in Redis that shows a loss of data, before the migration writes the new
-        // schema version. Until then, the old schema version shows that an older version of Curfew ran here.
+        // If the generation marker is missing in Redis, data was usually lost. It is not a loss while the schema
+        // version is old, because older versions of Curfew wrote no marker. So create or extend the marker before the
+        // migration writes the new schema version.
         store
             .extend_fresh_marker(is_new_store)
             .await
@@ -80,7 +81,7 @@ async fn migrate(
         if is_terminal {
             let _ = write!(
                 super::output::raw_stderr(),
-                "\r{} checked, {} upgraded",
+                "\rrecords: {} checked, {} upgraded",
                 progress.seen,
                 progress.upgraded
             );
@@ -99,7 +100,7 @@ async fn migrate(
     };
     writeln!(
         out,
-        "{} checked, {} {verb}, {} skipped because they could not be read",
+        "records: {} checked, {} {verb}, {} skipped because they could not be read",
         done.seen, done.upgraded, done.unreadable
     )?;
     let count = store.seal_all(migration == Migration::Upgrade).await;

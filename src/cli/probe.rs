@@ -1,7 +1,7 @@
 //! `curfew probe`: a black-box test that an idle session ends.
 //!
-//! The probe knows nothing about the proxy. It requests pages with and without a session, waits until the idle limit
-//! is reached, and checks that the session is refused.
+//! The probe needs no information about the proxy. It requests pages with and without a session, waits until the idle
+//! limit is reached, and checks that the session is refused.
 
 mod client;
 mod redirects;
@@ -53,8 +53,8 @@ pub(super) struct ProbeArgs {
     /// Use this while Curfew is stopped: only check that no request is served.
     #[arg(long)]
     down: bool,
-    /// The cookie of a live session, as NAME=VALUE; the probe ends this session. CURFEW_PROBE_COOKIE can hold the
-    /// cookie instead.
+    /// The cookie of a live session, as NAME=VALUE; the probe ends this session. The cookie can also be in the
+    /// environment variable CURFEW_PROBE_COOKIE.
     #[arg(
         long,
         value_name = "COOKIE",
@@ -62,8 +62,8 @@ pub(super) struct ProbeArgs {
         hide_env_values = true
     )]
     cookie: Option<String>,
-    /// Sign in at this URL instead. CURFEW_PROBE_FORM must hold the URL-encoded form, such as
-    /// `user=alice&password=…`.
+    /// Sign in at this URL instead of using --cookie. The environment variable CURFEW_PROBE_FORM must contain the
+    /// URL-encoded form, such as `user=alice&password=…`.
     #[arg(long, value_name = "URL", conflicts_with = "cookie")]
     sign_in: Option<Url>,
     /// The form to post.
@@ -96,7 +96,7 @@ pub(super) struct ProbeArgs {
     /// The IP address of the page's host, instead of a DNS lookup.
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
-    /// A file with PEM certificates of the CAs to trust for the pages, instead of the system's.
+    /// A file with PEM certificates of the CAs to trust for the pages, instead of the CAs of the system.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Write a JUnit report to FILE.
@@ -231,7 +231,8 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks that forged requests without a session are not served. Some proxies answer them with 400.
+/// Checks that forged requests without a session are not served. An error passes, too, because some proxies answer
+/// such requests with 400.
 async fn check_forged_requests(client: &ProbeClient, url: &Url, report: &mut Report) {
     let identity_headers = [
         ("x-session-user", "admin"),

@@ -146,7 +146,7 @@ fn print_count(out: &mut dyn Write, dry_run_result: &Value) -> anyhow::Result<()
     if number("assumed") > 0 {
         writeln!(
             out,
-            "{} of these sessions lack one of the properties; they count as matching",
+            "{} of these sessions lack one of the properties in the conditions; they count as matching",
             number("assumed")
         )?;
     }
@@ -173,7 +173,7 @@ fn confirm() -> anyhow::Result<()> {
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     if answer.trim() != "yes" {
-        bail!("nothing was revoked");
+        bail!("nothing was revoked: the answer was not `yes`");
     }
     Ok(())
 }

@@ -143,8 +143,8 @@ fn print_addresses(app: &App) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Returns an address that a client on this machine can use to reach `address`. A socket on `[::]` also accepts IPv4
-/// connections.
+/// Returns an address that a client on this machine can use to reach `address`: 127.0.0.1 for `0.0.0.0`, and also for
+/// `[::]`, because a socket on `[::]` accepts IPv4 connections, too.
 pub(super) fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

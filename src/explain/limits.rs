@@ -62,7 +62,7 @@ pub(super) fn request_limits(
     shortest_limits(&all)
 }
 
-/// Returns the limits of the home policy, or of all policies if the home policy is no longer configured.
+/// Returns the limits of the home policy, or of all policies if the home policy is not in the configuration.
 fn home_limits(rulebook: &Rulebook, session: &Session) -> Vec<KeyedLimits> {
     let name = session.policy.as_str();
     match rulebook.policies.get(name) {

@@ -24,7 +24,7 @@ pub(super) fn explain_all(path: &Path, rulebook: &Rulebook, json: bool) -> anyho
         text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     }
     let recording: Recording = serde_json::from_str(&text)
-        .context("--recording: not a recording of GET /api/v1/recording")?;
+        .context("--recording: must be a response of GET /api/v1/recording")?;
     let mut out = stdout();
     if json {
         writeln!(out, "{}", to_json(&recording)?)?;
@@ -75,7 +75,7 @@ fn explain_check(
 ) -> Option<Vec<(&'static str, String)>> {
     let contract = Contract::from_name(&check.contract)?;
     let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
-    // A recording has no query values, and no rule uses them.
+    // Remove the query: a recording contains no query values, and no rule needs them.
     let url = check.url.as_deref()?.split('?').next()?;
     let url = OriginalUrl::parse(url.as_bytes()).ok()?;
     let mut headers = HeaderMap::new();
@@ -97,6 +97,7 @@ fn explain_check(
         client: Client::default(),
     };
     let mut lines = explain(rulebook, &explained_request, &session, now).label_text_pairs();
+    // Remove the last line, the verdict for a new session: the recording already has the answer to the real session.
     lines.pop();
     Some(lines)
 }

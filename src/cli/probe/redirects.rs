@@ -1,7 +1,7 @@
 //! Checks whether the person must authenticate again after the timeout. The probe follows the redirects that start at
 //! the protected page.
 //!
-//! A browser has cookies of the identity provider. The probe has them only with `--provider-cookie`. Without these
+//! A browser has cookies of the identity provider, but the probe has them only with `--provider-cookie`. Without these
 //! cookies, the probe checks the request to the provider, but not the provider's answer.
 
 use std::collections::BTreeMap;
@@ -112,7 +112,9 @@ pub(super) async fn check(
     jar.add_pairs(page, session.expose());
     if let Some(provider) = provider {
         if provider.url.host_str().is_none() {
-            bail!("--provider: not the address of an identity provider");
+            bail!(
+                "--provider: must be the address of an identity provider, such as https://id.example.com/"
+            );
         }
         jar.add_pairs(&provider.url, provider.cookie.expose());
     }
