@@ -16,7 +16,8 @@ pub(super) const ASSERTION_HEADER: HeaderName = HeaderName::from_static("x-curfe
 const JWKS_CACHE_CONTROL: &str = "public, max-age=300";
 
 impl Contracts {
-    /// Adds the header with the assertion, if assertions are on. Without a session the header is empty.
+    /// Adds the header with the signed assertion of the identity, if assertions are on. Without a session, the header
+    /// is empty, so that it replaces a header of the client.
     pub(super) fn add_assertion(
         &self,
         headers: &mut HeaderMap,

@@ -5,8 +5,8 @@
 //! 401 and 403, and turns every other status into 500. It discards the body of a reply. A redirect works only if the
 //! proxy's configuration turns the `Location` of a 401 into a redirect.
 //!
-//! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. These proxies forward an
-//! `X-Original-URL` that a client sent, so Curfew denies the check.
+//! There is one exception: `X-Forwarded-Method` or `X-Forwarded-Uri` shows that Traefik or Caddy sent the check. These
+//! proxies forward an `X-Original-URL` that a client sent, so Curfew denies the check.
 
 use http::HeaderMap;
 
@@ -30,10 +30,10 @@ pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
 };
 
 fn original_url(headers: &HeaderMap, _: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    for foreign in &FORWARD_AUTH_INPUTS {
-        if headers.contains_key(&foreign.name) {
+    for other_input in &FORWARD_AUTH_INPUTS {
+        if headers.contains_key(&other_input.name) {
             return Err(MalformedOriginal {
-                input: foreign.label,
+                input: other_input.label,
                 problem: "is not an input of /auth-request: use /forward-auth, or clear the header in the proxy",
             });
         }

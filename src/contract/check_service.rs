@@ -46,8 +46,8 @@ impl CheckService {
         }
     }
 
-    /// Answers a request of `peer`. It reads the body up to a limit and discards it, because proxies report an error
-    /// if the connection closes during their upload.
+    /// Answers a request of `peer`. Reads the body up to a limit and discards it, because proxies report an error if
+    /// the connection closes during their upload.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,

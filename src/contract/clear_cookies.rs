@@ -78,7 +78,7 @@ impl RemovalCookies {
                 self.add_built(&partitioned);
             }
         }
-        // A cookie with this prefix has no domain and no other path (RFC 6265bis section 4.1.3.2).
+        // A cookie with this prefix has no domain, and only the path `/` (RFC 6265bis section 4.1.3.2).
         if name.starts_with("__Host-") {
             return;
         }
@@ -89,8 +89,8 @@ impl RemovalCookies {
         }
     }
 
-    /// Clears the host-only cookies `name` whose `Path` is a folder of `path`. `except` is the path of the real
-    /// cookie, which stays.
+    /// Clears the host-only cookies `name` whose `Path` is a folder of `path`. `except` is the path of Curfew's own
+    /// cookie, which is kept.
     pub fn add_folders(&mut self, name: &str, path: &str, except: &str, secure: bool) {
         if name.starts_with("__Host-") {
             return;
@@ -144,8 +144,9 @@ fn build_removal<'a>(
     }
 }
 
-/// Returns the domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers
-/// reject public suffixes themselves. An IP address, or a name with one label, has no such domains.
+/// Returns the domains that a host can set cookies for: its own name, and parent domains with two labels or more. The
+/// list can contain public suffixes, because browsers reject them anyway. An IP address, or a name with one label, has
+/// no such domains.
 fn cookie_domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -50,8 +50,8 @@ impl SessionCookie {
         })
     }
 
-    /// The `Set-Cookie` value with `token`. A persistent cookie expires at the session's deadline. Activity does not
-    /// issue the cookie again, because cookies have no sliding expiry (RFC 6265bis).
+    /// The `Set-Cookie` value with `token`. A persistent cookie expires at the session's deadline. Curfew does not
+    /// send the cookie again after activity, because cookies have no sliding expiry (RFC 6265bis).
     #[must_use]
     pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
         let mut cookie = build_cookie(&self.config, token.expose());

@@ -5,8 +5,8 @@
 //! original path. The scheme is in `X-Forwarded-Proto`. 200 allows the request.
 //!
 //! NGINX Gateway Fabric sends every check to one path, and sends the original request in headers with the names
-//! `Method` and `Path`. A client of another proxy could send them too. So Curfew reads them only with
-//! `literal_headers`, and then ignores the method and path of the check itself.
+//! `Method` and `Path`. A client of another proxy could send these headers, too, so Curfew reads them only with the
+//! setting `literal_headers`. It then ignores the method and path of the check itself.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,8 @@ use super::sub_request::{FORWARDED_PROTO, Input, SubRequest};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// The segment of the check's path that selects this contract. It comes first, or after the policy.
+/// The segment of the check's path that selects this contract: the first segment, or the segment after the policy
+/// name.
 pub(super) const PREFIX: &str = "ext-authz";
 const HOST: Input = Input::new("host", "Host");
 const LITERAL_METHOD: Input = Input::new("method", "Method");
@@ -25,8 +26,8 @@ const LITERAL_PATH: Input = Input::new("path", "Path");
 
 /// Reads `/ext-authz/…` and `/policy/{name}/ext-authz/…`. `target` is the part after the prefix.
 ///
-/// With `literal`, the headers `Method` and `Path` replace the method and path of the check. If the proxy does not
-/// send `X-Forwarded-Proto`, `secure` says whether clients use TLS.
+/// If `literal` is true, the headers `Method` and `Path` replace the method and path of the check. If the proxy does
+/// not send `X-Forwarded-Proto`, the scheme is `https` if `secure` is true, and `http` otherwise.
 pub(super) fn read<'a>(
     policy: Option<&'a str>,
     target: &'a str,

@@ -3,8 +3,8 @@
 //! The proxy describes the original request in `CheckRequest.attributes`. It names a policy in
 //! `context_extensions["policy"]`, which only the proxy's configuration can set.
 //!
-//! Envoy reads a missing status as "OK", so every answer has one. A denial is always a complete `denied_response`:
-//! after an error of the call, the operator's `failure_mode_allow` would decide.
+//! Envoy reads a missing status as "OK", so every answer has a status. A denial is always a complete
+//! `denied_response`, because after an error of the call, Envoy's setting `failure_mode_allow` would decide.
 
 pub(crate) mod wire;
 
@@ -73,7 +73,8 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         if request.uri().path() != "/envoy.service.auth.v3.Authorization/Check" {
-            let unknown = Status::unimplemented("the service has one method, Check");
+            let unknown =
+                Status::unimplemented("unknown method: the service has only the method Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
         // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
@@ -225,14 +226,14 @@ fn original_url(
     })
 }
 
-/// Returns the client's headers. With Envoy's `encode_raw_headers` each header is separate, otherwise Envoy joins the
-/// values of each name with commas.
+/// Returns the client's headers. With Envoy's setting `encode_raw_headers`, each header is separate. Otherwise Envoy
+/// joins the values of each name with commas.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let header_lines = http.header_map.as_ref();
     let count = header_lines.map_or(http.headers.len(), |map| map.headers.len());
     let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| INVALID_HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
-        // HTTP/2 pseudo-headers are in separate fields.
+        // Skip HTTP/2 pseudo-headers, because the message has separate fields for them.
         if name.starts_with(b":") {
             return Ok(());
         }
@@ -269,8 +270,8 @@ pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // These headers go to the application. The caching header is only for the proxy, and the code below sends
-            // the cookies to the client.
+            // These headers go to the application. Leave out `Cache-Control`, which is only for the proxy, and the
+            // cookies, which go to the client (below).
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),
@@ -347,8 +348,8 @@ fn as_append(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     }
 }
 
-/// Builds the metadata for other filters and the access log. It contains the verdict. For an allowed request it also
-/// contains the session, its subject, its policy, and the seconds until the session ends.
+/// Builds the metadata for Envoy's other filters and access log. It contains the verdict. For an allowed request it
+/// also contains the session, its subject, its policy, and the seconds until the session ends.
 fn dynamic_metadata(outcome: &Outcome) -> wire::Struct {
     let text_value = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds_value = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

@@ -4,7 +4,7 @@
 //! scheme in `X-Forwarded-Proto`. The proxy sets these headers itself. This contract ignores the check's own method,
 //! path and query (Caddy appends the client's query).
 //!
-//! 2xx allows the request. The proxy sends any other answer to the client completely; ingress-nginx sends only the
+//! 2xx allows the request. The proxy sends any other answer to the client completely, but ingress-nginx sends only the
 //! status.
 //!
 //! ingress-nginx sets the `X-Forwarded-` headers of the check only with a ConfigMap (`auth-proxy-set-headers`). Without

@@ -21,7 +21,7 @@ use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{Session, SessionId};
 
-/// Protects a service.
+/// The layer that checks each request before the service receives it.
 #[derive(Clone)]
 pub struct CurfewLayer {
     contracts: Live<Contracts>,
@@ -29,7 +29,7 @@ pub struct CurfewLayer {
     secure: bool,
 }
 
-/// A service that receives only requests with a live session, and public requests.
+/// A service behind the layer. It receives only requests with a live session, and public requests.
 #[derive(Clone)]
 pub struct Protected<S> {
     inner: S,
@@ -46,8 +46,8 @@ pub struct LiveSession {
 }
 
 impl CurfewLayer {
-    /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure` says whether clients reach the service
-    /// over TLS, even if a proxy terminates TLS.
+    /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure` is true if clients use TLS, even if a
+    /// proxy terminates TLS.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
         Self {
@@ -83,7 +83,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // Only the original service reported that it is ready, not its clone. So call the original.
+        // Only the original service reported that it is ready, not its clone. So call the original, and keep the
+        // clone.
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let layer = self.layer.clone();

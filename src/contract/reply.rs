@@ -16,7 +16,7 @@ pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session
 /// The cause of a denial, for example for `malformed_request` and `unknown_host`.
 pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
 
-/// Set if a frame needs a sign-in, for proxies that show their own pages for denials.
+/// The header of a denial for a frame that needs a sign-in. Proxies that show their own pages for denials use it.
 const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
 /// The page that a frame shows instead of a sign-in page, which cannot be framed. Its link opens the frame's address
@@ -145,8 +145,8 @@ fn deny(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    // Curfew's own cookie is not cleared (ADR 16), because a late answer to a script would clear the cookie of a
-    // newer sign-in.
+    // Clear only the cookie of a delegated service, and only on a navigation, because a late answer to a script would
+    // clear the cookie of a newer sign-in. Checks never clear Curfew's own cookie (ADR 16).
     if let Some(removal_cookie) = &outcome.removal_cookie
         && reason.is_terminal()
         && is_page_navigation(request)
@@ -218,8 +218,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Builds the challenge of a 401. Without a credential it has no error code (RFC 6750, section 3). Step-up follows
-/// RFC 9470.
+/// Builds the challenge (`WWW-Authenticate`) of a 401. If the request has no credential, the challenge has no error
+/// code (RFC 6750, section 3). If a new sign-in is required, the challenge follows RFC 9470.
 fn build_challenge(
     reason: DenyReason,
     max_auth_age: Option<u64>,

@@ -41,7 +41,7 @@ pub struct SignInRedirect {
 }
 
 impl SignInRedirect {
-    /// Creates the redirect from its settings. `secure` says whether the session cookie is sent over TLS only.
+    /// Creates the redirect from its settings. `secure` is true if browsers send the session cookie over TLS only.
     #[must_use]
     pub const fn new(config: SignInSettings, secure: bool) -> Self {
         Self { config, secure }
@@ -64,7 +64,7 @@ impl SignInRedirect {
     #[must_use]
     pub fn upgrade_to_https(&self, mut url: url::Url) -> url::Url {
         if self.secure && url.scheme() == "http" {
-            // Cannot fail: both schemes are special schemes with a host.
+            // This cannot fail, because `http` and `https` are both special schemes of the URL standard.
             let _ = url.set_scheme("https");
         }
         url
@@ -76,7 +76,7 @@ impl SignInRedirect {
     /// Returns `None` if:
     /// * a sign-in would not help,
     /// * the request is not a navigation (the browser can repeat only a navigation after the sign-in),
-    /// * the host is not allowed (otherwise an open redirect, CWE-601),
+    /// * the host is not allowed (otherwise the redirect would be open, CWE-601),
     /// * the URL is the sign-in page itself, or
     /// * the redirect would have more than `limit` bytes.
     pub(super) fn redirect_location(
@@ -191,7 +191,7 @@ pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
 /// request is a navigation if it accepts HTML and no script sent it.
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    // Some proxies leave `Upgrade` out of the check.
+    // Some proxies leave `Upgrade` out of the check, so `Sec-WebSocket-Key` also shows a WebSocket.
     let is_websocket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
     if *method != Method::GET || is_websocket {
         return false;

@@ -2,8 +2,9 @@
 //!
 //! HAProxy sends the original request in the arguments of one message, and the agent sets variables of the
 //! transaction. Rules in HAProxy use these variables to deny, redirect and set headers; `deploy/haproxy/` contains
-//! the rules. They allow a request only if `verdict` is `allow`. So nothing is allowed if the agent is down or does
-//! not know the message.
+//! the rules. They allow a request only if `verdict` is `allow`. So they deny every request if the agent is down or
+//! does
+//! not support the message.
 
 mod headers;
 
@@ -86,7 +87,7 @@ impl SpopService for Agent {
     }
 }
 
-/// Returns the text of an argument. HAProxy sends text as one of two types.
+/// Returns the text of an argument, which HAProxy sends as a string or as binary data.
 fn argument_text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
     match message.get(name) {
         Some(TypedData::String(text)) => Ok(text.as_bytes()),
@@ -177,7 +178,8 @@ pub(super) fn variable_actions(
         set("preferred_username", text(identity.preferred_username));
         set("id", text(&identity.id));
         set("policy", text(identity.policy));
-        // The name of the variable is the name of the header, with the characters that HAProxy allows.
+        // The variable has the name of the header, but with `_` instead of `-`, which HAProxy does not allow in the
+        // name of a variable.
         for header in &contracts.identity.relayed {
             let value = reply
                 .headers()

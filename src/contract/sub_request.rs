@@ -86,8 +86,8 @@ pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
 }
 
-/// Reads the URL of the original request. The flag says whether clients use TLS; it counts only if the
-/// proxy sends no scheme.
+/// Reads the URL of the original request. The flag is true if clients use TLS; it is used only if the proxy sends no
+/// scheme.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
 /// A contract whose inputs are all headers.
@@ -140,7 +140,7 @@ impl SubRequest<'_> {
         contracts: &Contracts,
         permit: Option<Permit>,
     ) -> Response<String> {
-        // If both inputs are invalid, report the URL, because it says more about the proxy.
+        // If both inputs are invalid, report the URL, because its error shows more about the mistake in the proxy.
         let original = match (&self.method, self.url) {
             (_, Err(malformed)) => Err(malformed),
             (Err(malformed), _) => Err(*malformed),

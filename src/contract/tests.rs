@@ -207,7 +207,7 @@ async fn a_session_end_clears_only_the_cookie_of_the_service() {
             Some("_oauth2_proxy=; Max-Age=0"),
         ),
         (&[DELEGATE_COOKIE, page], Some("_oauth2_proxy=; Max-Age=0")),
-        // A late answer to a script would clear the cookie of a newer sign-in.
+        // These requests are not navigations: a late answer to a script would clear the cookie of a newer sign-in.
         (&[DELEGATE_COOKIE], None),
         (&[DELEGATE_COOKIE, ("sec-fetch-mode", "cors")], None),
         (&[DELEGATE_COOKIE, page, ("sec-fetch-dest", "iframe")], None),

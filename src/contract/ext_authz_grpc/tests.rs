@@ -280,7 +280,8 @@ async fn a_call_without_a_permit_does_not_wait_for_its_message() {
     );
 }
 
-/// After an error of the call, Envoy would follow `failure_mode_allow`, and a client could cause such an error.
+/// After an error of the call, Envoy would follow `failure_mode_allow`. So a client must not be able to cause such an
+/// error.
 #[tokio::test]
 async fn a_missing_or_oversized_message_gets_a_complete_denial() {
     let fixture = Fixture::new().await;

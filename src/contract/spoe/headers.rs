@@ -8,8 +8,8 @@ const INVALID_HEADERS: MalformedOriginal = MalformedOriginal {
     problem: "does not have the format of req.hdrs_bin",
 };
 
-/// Parses HAProxy's `req.hdrs_bin`. Each header is a name and a value, each after its length. An empty name and an
-/// empty value end the list.
+/// Parses HAProxy's `req.hdrs_bin`. Each header is a name and a value. The length of each text precedes the text. An
+/// empty name with an empty value ends the list.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {
