@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{PeerStream, Socket};
 
-/// Serves one connection until it ends. After `stop` it answers the requests in flight, and ends the connection.
+/// Serves one connection until it ends. After `stop`, the handler answers the requests in flight, and ends the
+/// connection.
 pub type ConnectionHandler = Arc<
     dyn Fn(
             PeerStream,
@@ -20,7 +21,8 @@ pub type ConnectionHandler = Arc<
         + Sync,
 >;
 
-/// Serves every connection with `handler`. Returns whether all connections finished in time.
+/// Serves every connection with `handler` until `stop`. Returns whether all connections then ended within
+/// `shutdown_timeout`.
 pub(super) async fn serve(
     socket: Socket,
     handler: ConnectionHandler,

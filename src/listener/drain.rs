@@ -7,9 +7,9 @@ use http_body_util::BodyExt;
 
 /// The maximum number of bytes that Curfew reads of a body that it does not use.
 const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
-/// Maximum duration of draining.
+/// The maximum time to read a body to its end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum pause between two chunks. Some proxies announce a body and do not send it.
+/// The maximum pause between two chunks, because some proxies announce a body and do not send it.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Reads a body to its end and discards it. Returns `false` if the body has more than 32 MiB, takes more than 10 s,

@@ -34,7 +34,7 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Serves `routes`.
+    /// Creates a server for the services in `routes`.
     #[must_use]
     pub fn new(routes: Routes) -> Self {
         let server = Server::builder()
@@ -81,9 +81,9 @@ pub(super) async fn serve(
     finished
 }
 
-/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Connections
-/// without a preface are closed after a timeout and when the listener stops. The server itself would wait for these
-/// connections without a limit.
+/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface (the client's
+/// first bytes). Closes connections without a preface after a timeout and when the listener stops, because the server
+/// itself would wait for these connections without a limit.
 async fn accept_connections(
     socket: Socket,
     ready_sender: mpsc::Sender<Connection>,

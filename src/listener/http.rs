@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::http_stream::{HttpStream, WriteProgress};
 use super::{PeerStream, Socket};
 
-/// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as
-/// in Envoy, Apache and Tomcat. For 1024 headers, hyper needs a larger buffer for each request, which took a fifth of
-/// the time of a check.
+/// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as in
+/// Envoy, Apache and Tomcat. For a limit of 1024 headers, hyper would need a larger buffer for each request, which
+/// takes a fifth of the time of a check.
 const MAX_HEAD_BYTES: usize = 80 * 1024;
 /// Idle timeout. A connection without requests is closed after one to two times this duration. It is longer than the
 /// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
@@ -29,13 +29,13 @@ const MAX_HEAD_BYTES: usize = 80 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method begins with these letters.
 const HTTP2_PREFIX: &[u8; 3] = b"PRI";
-/// Delay before the next peek if fewer than three bytes have arrived.
+/// The delay before Curfew looks at the first bytes again, if fewer than three bytes have arrived.
 const PEEK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A service for the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
-    /// The maximum number of concurrent requests on one HTTP/2 connection. Their answers stay in memory until the
-    /// client reads them.
+    /// The maximum number of concurrent requests on one HTTP/2 connection. It is limited, because the answers stay in
+    /// memory until the client reads them.
     const MAX_STREAMS: u32 = 64;
 
     /// Answers a request of `peer`.
@@ -46,7 +46,7 @@ pub trait HttpService: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves HTTP on a socket until it is stopped. The result says whether the requests in flight finished in time.
+/// Serves HTTP on a socket until it is stopped. The result is true if the requests in flight finished in time.
 pub type HttpServer = Box<
     dyn FnOnce(Socket, CancellationToken, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>
         + Send,
@@ -84,7 +84,8 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection. With TLS, the handshake determines the HTTP version; otherwise the client's first bytes.
+/// Serves one connection. With TLS, the handshake determines the HTTP version; without TLS, the client's first bytes
+/// determine it.
 async fn serve_connection(
     watcher: Watcher,
     stream: PeerStream,
@@ -122,7 +123,8 @@ async fn serve_connection(
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        // A client that has sent no request would delay the stop, because hyper waits for the client's first bytes.
+        // Hyper waits for the first bytes of the client. So at the stop, close a connection that has sent no request,
+        // because it would delay the stop.
         let serving = request_counts.serve_until_idle(watcher.watch(connection));
         let stopped_before_first_request = async {
             stop.cancelled().await;
@@ -156,7 +158,7 @@ async fn is_http2(stream: &PeerStream) -> std::io::Result<bool> {
     }
 }
 
-/// Whether the first bytes are those of HTTP/2.
+/// Whether the first bytes show that the client uses HTTP/2.
 async fn begins_with_http2(stream: &TcpStream) -> std::io::Result<bool> {
     let mut first = [0; HTTP2_PREFIX.len()];
     loop {
@@ -169,7 +171,7 @@ async fn begins_with_http2(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 /// The numbers of requests of a connection that have begun and ended. With these numbers, one timer per connection is
-/// enough. One timer per request would take much of the time of an answer.
+/// enough to recognize an idle connection. A timer for each request would take much of the time of an answer.
 #[derive(Default)]
 struct RequestCounts {
     begun: AtomicU64,
@@ -192,7 +194,7 @@ impl RequestCounts {
         EndCounter(&self.ended)
     }
 
-    /// Serves a connection until it ends or was idle for `IDLE_TIMEOUT`.
+    /// Serves a connection until it ends or has been idle for `IDLE_TIMEOUT`.
     async fn serve_until_idle(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,

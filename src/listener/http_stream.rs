@@ -10,9 +10,9 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Maximum pause of the client during a lingering close.
+/// The maximum pause of the client during a lingering close (see [`HttpStream`]).
 const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum duration of a lingering close.
+/// The maximum duration of a lingering close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of bytes that are read and discarded during a lingering close.
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
@@ -56,9 +56,9 @@ impl WriteProgress {
 
 /// The socket of an HTTP connection. It reports when all answers are written.
 ///
-/// The socket does a lingering close, so that the last answer reaches the client. After the last answer, it stops
-/// writing, but continues to read for a while. Closing a socket with unread bytes resets the connection, and the
-/// answer is lost (RFC 9112, section 9.6).
+/// The socket does a lingering close, so that the last answer reaches the client: after the last answer, it stops
+/// writing, but continues to read for a while. Otherwise, if the socket were closed with unread bytes, the connection
+/// would be reset and the answer could be lost (RFC 9112, section 9.6).
 pub(super) struct HttpStream<S> {
     stream: S,
     write_progress: Arc<WriteProgress>,

@@ -16,7 +16,7 @@ use super::HttpService;
 use crate::admission::{ConcurrencyLimit, Permit};
 
 /// Timeout until the answer starts, including the arrival of the request's body. It limits how long a slow upload
-/// holds a permit.
+/// keeps a permit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A router with a limit on concurrent requests. Requests above the limit get 503.
@@ -63,7 +63,7 @@ impl LimitedRouter {
     }
 }
 
-/// A response body with its permit.
+/// A response body with the permit of its request. The permit is free again when the body was sent.
 struct PermitBody {
     body: Body,
     _permit: Option<Permit>,

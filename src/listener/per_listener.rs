@@ -82,10 +82,10 @@ impl<T> PerListener<T> {
 }
 
 impl<T, E> PerListener<Result<T, E>> {
-    /// Returns the values.
+    /// Returns the values of all listeners.
     ///
     /// # Errors
-    /// The first error.
+    /// The first error, if a listener has an error instead of a value.
     pub fn transpose(self) -> Result<PerListener<T>, E> {
         let [check, grpc, spoe, browser, admin, ops] = self.0;
         Ok(PerListener([check?, grpc?, spoe?, browser?, admin?, ops?]))

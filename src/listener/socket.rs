@@ -33,8 +33,8 @@ pub struct Socket {
     pub(super) name: &'static str,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    /// The index of the listener that is polled first. It changes with each connection, so that a flood on one
-    /// address does not block the others.
+    /// The index of the listener that is polled first. It changes with each connection, so that a flood on one address
+    /// does not block the other addresses.
     next_index: AtomicUsize,
     limit: ConcurrencyLimit,
     encryption: Live<Encryption>,
@@ -45,7 +45,7 @@ pub struct Socket {
 /// A new connection, before the TLS handshake.
 pub(super) struct AcceptedConnection {
     stream: TcpStream,
-    /// The address of the peer. An IPv4 address is never in the form of an IPv6 address.
+    /// The address of the peer. An IPv4 peer has an IPv4 address here, even if it connected to an IPv6 socket.
     pub(super) peer: SocketAddr,
     pub(super) permit: Permit,
     encryption: Arc<Encryption>,
@@ -55,8 +55,8 @@ pub(super) struct AcceptedConnection {
 }
 
 impl Socket {
-    /// Binds the addresses. On a machine without IPv6, it binds `0.0.0.0` in place of `[::]`, and skips other IPv6
-    /// addresses if there is a further address.
+    /// Binds the addresses. On a machine without IPv6, binds `0.0.0.0` in place of `[::]`, and skips other IPv6
+    /// addresses if at least one IPv4 address remains.
     ///
     /// # Errors
     /// The address that cannot be bound, and the error of the operating system.
@@ -107,7 +107,8 @@ impl Socket {
                     let Some(permit) = self.limit.take() else {
                         continue;
                     };
-                    // Nagle's algorithm would only delay the answers, which are single small packets.
+                    // Disable Nagle's algorithm, which would only delay the answers, because they are single small
+                    // packets.
                     let _ = stream.set_nodelay(true);
                     return Some(AcceptedConnection {
                         stream,
@@ -119,7 +120,7 @@ impl Socket {
                         handshake_failures: self.handshake_failures.clone(),
                     });
                 }
-                // The failure concerns one connection, or is temporary. So continue to accept connections.
+                // The failure concerns only one connection, or is temporary, so continue to accept connections.
                 Err(error) => {
                     tracing::warn!(listener = self.name, %error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -157,7 +158,7 @@ impl AcceptedConnection {
             Err(error) => {
                 self.handshake_failures.inc();
                 let (listener, peer) = (self.listener, self.peer);
-                // A peer that sends nothing, such as the TCP probe of a load balancer, is not a mistake.
+                // The TCP probe of a load balancer closes the connection without a handshake. This is not a mistake.
                 let is_mistake = error.kind() != io::ErrorKind::UnexpectedEof;
                 match is_mistake && self.handshake_warnings.admits(error.to_string()) {
                     true => tracing::warn!(listener, %peer, %error, "TLS handshake failed"),
@@ -201,7 +202,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // A restarted process can bind the address while connections of the previous process still close.
+    // With this option, a restarted process can bind the address while connections of the previous process still
+    // close.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -270,7 +272,8 @@ mod tests {
         assert!(socket.accept(&stop).await.is_none());
     }
 
-    /// A client of `0.0.0.0` and a client of `[::]` have the same address, so rules on addresses hold for both.
+    /// An IPv4 client has the same address on a socket of `0.0.0.0` and on a socket of `[::]`, so the same rules for
+    /// addresses apply.
     #[tokio::test]
     async fn an_ipv4_peer_has_an_ipv4_address() {
         let socket = bind_all(&["[::]:0"]);

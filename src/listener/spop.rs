@@ -46,9 +46,8 @@ type SpopStream = Framed<PeerStream, SpopCodec>;
 impl<S: SpopService> SpopServer<S> {
     /// Creates the server for `service`.
     ///
-    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. If HAProxy
-    /// sends a check at the same moment, the client of that check gets a 503. Directly after an answer this is
-    /// unlikely.
+    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects directly after an answer. At
+    /// that moment, HAProxy rarely sends a new check. If it does, the client of that check gets a 503.
     #[must_use]
     pub const fn new(service: S, draining: Arc<AtomicBool>) -> Self {
         Self { service, draining }
@@ -82,7 +81,8 @@ impl<S: SpopService> SpopServer<S> {
         let mut pending = FuturesUnordered::new();
         let mut is_disconnecting = false;
         let mut ticks = tokio::time::interval(FRAME_CHECK_INTERVAL);
-        // With `Delay`, the frames that arrived during a pause of the process are read before the next tick.
+        // With `Delay`, the frames that arrived during a pause of the process are read before the next tick, so they
+        // do not count as late.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut has_incomplete_frame = false;
         let (status, outcome) = loop {
@@ -146,8 +146,9 @@ impl<S: SpopService> SpopServer<S> {
     }
 }
 
-/// Sends an acknowledgement. If it is larger than HAProxy's frames, sends an empty one instead. That denies the
-/// request of this client, and the checks of other clients on this connection continue.
+/// Sends an acknowledgement. If it is larger than the maximum frame of HAProxy, sends an empty acknowledgement
+/// instead. HAProxy then denies the request of this client, but the checks of other clients on this connection
+/// continue.
 async fn acknowledge(socket: &mut SpopStream, ack: Ack) -> io::Result<()> {
     let empty_ack = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {

@@ -71,10 +71,10 @@ pub enum TlsError {
     /// The certificate cannot be parsed.
     #[error("has an invalid certificate: {0}")]
     Certificate(webpki::Error),
-    /// The key file has no key that is not encrypted.
-    #[error("has no PEM key without encryption (PKCS#8, PKCS#1 or SEC1): {0}")]
+    /// The key file has no unencrypted key.
+    #[error("has no unencrypted PEM key (PKCS#8, PKCS#1 or SEC1): {0}")]
     KeyPem(pem::Error),
-    /// The key has an unknown kind.
+    /// The key is damaged, or the library does not support its kind.
     #[error("has an invalid key: {0}")]
     Key(rustls::Error),
     /// The private key does not belong to the certificate.
@@ -86,7 +86,7 @@ pub enum TlsError {
     /// The file of the certificate authorities is not PEM, or has an invalid certificate.
     #[error("is not a PEM file with certificates: {0}")]
     AuthoritiesPem(String),
-    /// The library does not support its own defaults.
+    /// The library `rustls` does not support its own default protocol versions.
     #[error("TLS is not available: {0}")]
     Unavailable(rustls::Error),
 }
@@ -114,8 +114,8 @@ impl Tls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         if clients.is_some() {
-            // The library does not verify the client certificate again when a client resumes a TLS session. So an
-            // expired certificate would give access without an end.
+            // Do not resume TLS sessions: the library would not verify the client certificate again, so an expired
+            // certificate could continue to give access.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -125,7 +125,7 @@ impl Tls {
         })
     }
 
-    /// Returns the configuration for a listener that speaks these `protocols`.
+    /// Returns the configuration for a listener that offers these `protocols`.
     #[must_use]
     pub fn with_protocols(&self, protocols: Protocols) -> Self {
         let mut config = ServerConfig::clone(&self.config);
@@ -145,8 +145,8 @@ impl Tls {
     }
 }
 
-/// Whether a listener with the configuration `new` would accept clients that `old` refuses, because it has no TLS or
-/// requires no client certificate. The names and the authorities of clients can change.
+/// Whether a listener with the configuration `new` would accept clients that `old` refuses, because `new` has no TLS
+/// or requires no client certificate. Changes of the allowed names and authorities of clients do not count.
 #[must_use]
 pub fn is_less_protected(old: &Encryption, new: &Encryption) -> bool {
     match (old, new) {

@@ -115,7 +115,7 @@ fn tls_needs_certificate_and_key() {
         ),
         (
             format!("cert_file: {certificate}, key_file: {certificate}"),
-            "tls.check.key_file = \"CERT\": has no PEM key without encryption (PKCS#8, PKCS#1 or SEC1): no items found",
+            "tls.check.key_file = \"CERT\": has no unencrypted PEM key (PKCS#8, PKCS#1 or SEC1): no items found",
         ),
         (
             format!(

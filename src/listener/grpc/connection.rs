@@ -23,7 +23,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Waits for the preface. The server itself would wait without a limit.
+    /// Reads the preface. The caller sets a timeout, because the server itself would wait for the preface without a
+    /// limit.
     pub(super) async fn read_preface(
         mut stream: PeerStream,
         peer: SocketAddr,

@@ -30,7 +30,8 @@ impl CertificateResolver {
         Ok(Self { certificates })
     }
 
-    /// Returns the first certificate that is valid for `server_name`, or the first certificate.
+    /// Returns the first certificate that is valid for `server_name`. If no certificate is, returns the first
+    /// certificate.
     fn select(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let server_name = server_name.and_then(|name| ServerName::try_from(name).ok());
         let matching = server_name.and_then(|name| {
@@ -58,7 +59,8 @@ fn parse(pair: &CertificatePair, provider: &CryptoProvider) -> Result<CertifiedK
     let key = provider.key_provider.load_private_key(key);
     let certified = CertifiedKey::new(chain, key.map_err(TlsError::Key)?);
     match certified.keys_match() {
-        // The library cannot compare some kinds of keys. A handshake with a wrong key fails.
+        // The library cannot compare some kinds of keys. Accept them, because a handshake with a wrong key fails
+        // anyway.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err(TlsError::KeyMismatch)

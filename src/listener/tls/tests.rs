@@ -55,7 +55,7 @@ fn clients(authority: &Authority, names: &[&str]) -> ClientCertificates {
 }
 
 /// Connects a client to a server, both in memory. Returns the server's certificate and the chosen protocol, or `None`
-/// if one of the two refuses the other.
+/// if the client or the server refuses the other side.
 async fn connect(
     server: Tls,
     authority: &Authority,
@@ -67,7 +67,7 @@ async fn connect(
     Some((connected.certificate, connected.protocol))
 }
 
-/// What a client knows about its connection.
+/// The result of a handshake, as the client sees it.
 struct Connected {
     certificate: CertificateDer<'static>,
     protocol: Option<Vec<u8>>,
