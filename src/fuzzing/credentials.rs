@@ -23,8 +23,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_795_780_000_000);
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "app";
 
-/// Parses cookies. The value of a cookie is the text between `=` and `;`, and an independent parser finds the same
-/// cookies in each line. Two credentials are never read as one.
+/// Checks that the parser finds the same cookies as a simple independent parser, which takes the text between `=` and
+/// `;` as the value. Also checks that two different cookies are never accepted as one credential.
 pub(super) fn cookies(data: &[u8]) {
     let (lines, _) = split_head_and_body(data);
     let headers = parse_headers(lines);
@@ -67,19 +67,18 @@ static KEY_RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
     let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
 });
-/// A token that the key ring `KEY_RING` has issued, and a text that this key ring has sealed.
+/// A token that the key ring `KEY_RING` has issued, and a text that this key ring has signed.
 const ISSUED_TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
-const SEALED_TEXT: &str = include_str!("../../fuzz/seeds/token/sealed");
+const SIGNED_TEXT: &str = include_str!("../../fuzz/seeds/token/sealed");
 
-/// Verifies tokens and sealed texts. The key ring accepts only the token that it has issued and the text that it has
-/// sealed.
+/// Checks that the key ring accepts only the token that it has issued, and only the text that it has signed.
 pub(super) fn token(data: &[u8]) {
     let Some(ring) = &*KEY_RING else { return };
     assert_eq!(ring.verify(data).is_ok(), data == ISSUED_TOKEN.as_bytes());
     if let Ok(text) = std::str::from_utf8(data) {
         assert_eq!(
             ring.verify_text("fuzzing", text).is_ok(),
-            text == SEALED_TEXT
+            text == SIGNED_TEXT
         );
     }
 }
@@ -126,7 +125,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
 /// A token that the signer has signed.
 const SIGNED_JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
 
-/// Verifies JSON Web Tokens. The verifier accepts only the token that the signer has signed.
+/// Checks that the verifier of JSON Web Tokens accepts only the token that the signer has signed.
 pub(super) fn jwt(data: &[u8]) {
     let _ = looks_like_a_jwt(data);
     let (Some(signer), Ok(text)) = (&*SIGNER, std::str::from_utf8(data)) else {
@@ -148,7 +147,7 @@ pub(super) fn jwt(data: &[u8]) {
     }
 }
 
-/// Verifies signed tokens with these claims. The verifier accepts a token only from this issuer, for this audience,
+/// Signs tokens with these claims. Checks that the verifier accepts a token only from this issuer, for this audience,
 /// and before its expiry.
 pub(super) fn claims(data: &[u8]) {
     let Some(signer) = &*SIGNER else { return };
@@ -198,7 +197,7 @@ pub(super) fn claims(data: &[u8]) {
     }
 }
 
-/// Parses key sets, and keys in PEM.
+/// Parses key sets, and keys in PEM. The parser must not panic.
 pub(super) fn jwks(data: &[u8]) {
     crate::credential::jwt::install_crypto();
     if let Ok(keys) = KeySet::from_json(data) {
@@ -239,7 +238,7 @@ static DELEGATED: LazyLock<[DelegatedService; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// Parses the answer of a delegated service.
+/// Checks that each accepted answer of a delegated service has a subject and valid times.
 pub(super) fn delegated_answer(data: &[u8]) {
     let (lines, cookie) = split_head_and_body(data);
     let headers = parse_headers(lines);

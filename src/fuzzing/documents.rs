@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, load_text};
 use crate::lint::{self, LintLimits};
 
-/// Parses a configuration. The parser accepts it, or rejects it with a message for each mistake.
+/// Checks that the parser accepts a configuration, or rejects it with a message for each mistake.
 pub(super) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -18,7 +18,7 @@ pub(super) fn configuration(data: &[u8]) {
     }
 }
 
-/// Lints a proxy's file. All findings have valid line numbers.
+/// Checks that all findings in a proxy's file have valid line numbers.
 pub(super) fn lint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -1,6 +1,6 @@
 use crate::check::OriginalUrl;
 
-/// Parses an original URL. Its parts together are the same URL, and its host is valid.
+/// Checks that the parts of a parsed URL together are the same URL, and that its host is valid.
 pub(super) fn original_url(data: &[u8]) {
     let Ok(url) = OriginalUrl::parse(data) else {
         return;

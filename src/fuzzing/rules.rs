@@ -7,7 +7,7 @@ use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, RequestTarget, Rule, Rules, Terms,
 };
 
-/// Normalizes a path. A path has a normal form only if all parsers read it in the same way.
+/// Checks that a path has a normal form only if all parsers read it in the same way.
 pub(super) fn path(data: &[u8]) {
     let normal = NormalPath::new(data).ok();
     assert_eq!(
@@ -16,7 +16,7 @@ pub(super) fn path(data: &[u8]) {
     );
 }
 
-/// Matches requests. Compiled rules find the same rule as a search through all rules. The input has lines with rules
+/// Checks that compiled rules find the same rule as a search through all rules. The input has lines with rules
 /// (`*.example.com =/a,/b,~/c/*,? GET`; `-` means no condition), then lines with requests (`GET a.example.com /b`).
 pub(super) fn rules(data: &[u8]) {
     let (lines, requests) = split_head_and_body(data);

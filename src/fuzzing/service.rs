@@ -104,8 +104,8 @@ where
     read.unwrap_or_default()
 }
 
-/// Sends an HTTP request. Without a session, only checks for a public path are allowed, and their answer contains no
-/// identity. Other paths never cause a 500.
+/// Sends an HTTP request without a session. Checks that only requests for a public path are allowed, and that their
+/// answer contains no identity. The answer is never a 500.
 pub(super) fn http(data: &[u8]) {
     let Some(request) = parse_request(data) else {
         return;
@@ -142,8 +142,8 @@ fn assert_no_identity(headers: &HeaderMap) {
     }
 }
 
-/// Sends a gRPC message of Envoy. Every message gets a complete answer: a status, and a reply for the client. Only
-/// checks of public paths are allowed.
+/// Sends a gRPC message of Envoy. Checks that every message gets a complete answer with a status and a reply for the
+/// client, and that only requests for public paths are allowed.
 pub(super) fn check_request(data: &[u8]) {
     let mut framed = BytesMut::from(&[0_u8][..]);
     framed.put_u32(u32::try_from(data.len()).unwrap_or_default());
@@ -175,8 +175,8 @@ pub(super) fn check_request(data: &[u8]) {
     });
 }
 
-/// Sends the messages of a SPOE frame. Every check is denied, except checks of public paths. Other messages get no
-/// verdict.
+/// Sends the messages of a SPOE frame. Every request is denied, except requests for public paths. Messages with
+/// another name than `check` get no verdict.
 pub(super) fn spop(data: &[u8]) {
     let mut codec = SpopCodec::new(MAX_FRAME_BYTES);
     let mut bytes = BytesMut::from(data);
@@ -208,7 +208,7 @@ pub(super) fn spop(data: &[u8]) {
     }
 }
 
-/// Sends a request to the admin API. The API serves the request, or refuses it with a reason, and never answers 500.
+/// Sends a request to the admin API, and checks that the answer is never a 500.
 pub(super) fn admin(data: &[u8]) {
     let Some(mut request) = parse_request(data) else {
         return;

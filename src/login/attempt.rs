@@ -20,11 +20,11 @@ const SECRET_BYTES: usize = 32;
 /// The length of the start time in an attempt cookie.
 const TIME_BYTES: usize = 6;
 
-/// One sign-in of one browser, from the redirect to the provider until its response. Curfew stores no attempt.
+/// One sign-in of one browser, from the redirect to the provider until its response. Curfew does not store attempts:
+/// the parameter `state` contains the encrypted attempt.
 ///
-/// `state` holds the encrypted attempt. The browser has the secret of the attempt in a cookie, and a response is
-/// valid only with this secret. Each attempt has a separate small cookie, so a person can sign in in many tabs at
-/// once.
+/// The browser has the secret of the attempt in a cookie, and a response is valid only with this secret. Each attempt
+/// has a separate small cookie, so a person can sign in in many tabs at once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The name of the provider.
@@ -106,7 +106,7 @@ impl Attempt {
     }
 
     /// Returns the name of the attempt cookie; `None` if `state` is invalid. The name contains the start of `state`,
-    /// so each attempt of a browser has another name.
+    /// so the cookies of different attempts have different names.
     #[must_use]
     pub fn cookie_name(state: &str, secure: bool) -> Option<String> {
         let name_suffix = state.get(..8)?;
@@ -115,8 +115,8 @@ impl Attempt {
         name_suffix.bytes().all(is_name_byte).then_some(name)
     }
 
-    /// Returns the prefix of all attempt cookies. `__Host-` prevents that another host sets such a cookie (RFC
-    /// 6265bis section 4.1.3.2).
+    /// Returns the prefix of the names of all attempt cookies. With `__Host-`, no other host can set such a cookie
+    /// (RFC 6265bis section 4.1.3.2).
     #[must_use]
     pub const fn prefix(secure: bool) -> &'static str {
         if secure {
@@ -158,8 +158,8 @@ impl Attempt {
         attempts.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Finds the attempt that belongs to this `state`, with the attempt cookie of the request. If several cookies
-    /// have the name of this cookie, only the cookie with the right secret counts.
+    /// Finds the attempt that belongs to this `state`, with the attempt cookie of the request. If several cookies have
+    /// the same name, only the cookie with the right secret counts.
     ///
     /// # Errors
     /// [`LoginError::NoMatchingAttempt`] if no cookie matches, or if the attempt has expired.

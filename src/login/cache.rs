@@ -32,8 +32,8 @@ struct LastResult {
 }
 
 impl DiscoveryCache {
-    /// Returns the metadata and keys, and fetches them if they are older than `DISCOVERY_TTL`. With `renew`,
-    /// fetches them if they are older than `UNKNOWN_KEY_INTERVAL`.
+    /// Returns the metadata and keys. Fetches them first if they are older than `DISCOVERY_TTL`, or with `renew`, if
+    /// they are older than `UNKNOWN_KEY_INTERVAL`.
     pub async fn get(
         &self,
         issuer: &str,
@@ -102,7 +102,7 @@ mod tests {
         // A later caller sends a new request.
         assert!(get().await.is_err());
         assert!(connections.load(Ordering::SeqCst) > shared);
-        // The HTTP client may repeat a request after a closed connection.
+        // A shared request can need more than one connection, because the HTTP client may repeat it.
         assert!(shared <= 3, "{shared} connections for 20 callers");
     }
 }

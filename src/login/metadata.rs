@@ -38,7 +38,7 @@ pub enum InvalidMetadata {
         /// The configured issuer.
         expected: String,
     },
-    /// The issuer has `https`, and one of its endpoints does not.
+    /// The issuer is an `https` address, but one of its endpoints is not.
     #[error("invalid metadata: endpoint without TLS")]
     WithoutTls,
 }

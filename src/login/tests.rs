@@ -68,8 +68,8 @@ fn token_response(authenticated: Option<u64>) -> TokenResponse {
     }
 }
 
-/// Returns the session start in seconds for an attempt from 100 s to 110 s. The outer `None` means an error; the
-/// inner `None` means that the person must authenticate again.
+/// Returns the session start, in seconds, for an attempt that lasts from 100 s to 110 s. The outer `None` means an
+/// error; the inner `None` means that the person must authenticate again.
 fn session_start(
     reauthenticate: bool,
     authenticated: Option<u64>,

@@ -33,7 +33,7 @@ pub enum HttpFault {
 impl From<reqwest::Error> for HttpFault {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error;
-        // The query of the URL can have secrets.
+        // Remove the URL from the error, because its query can contain secrets.
         let error = error.without_url();
         let cause = error.source().map(|cause| format!(": {cause}"));
         Self::Http(format!("{error}{}", cause.unwrap_or_default()))
@@ -85,8 +85,8 @@ async fn read_response(mut unread_response: reqwest::Response) -> Result<HttpRes
 pub fn media_type(response: &HttpResponse) -> Option<String> {
     let value = response.headers().get(CONTENT_TYPE)?;
     let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default();
-    Some(essence.trim().to_ascii_lowercase())
+    let media_type = text.split(';').next().unwrap_or_default();
+    Some(media_type.trim().to_ascii_lowercase())
 }
 
 /// Checks that a response has one of these media types, or no `Content-Type`.

@@ -15,7 +15,7 @@ use crate::current::Current;
 const CHANNEL: &str = "back-channel";
 
 /// Returns 200 if the sessions have ended, 400 with the reason for an invalid token, and 503 for a temporary failure.
-/// The standard requires 400 for failures, too, but 503 tells the provider to try again.
+/// The standard requires 400 for failures, too, but Curfew sends 503, so that the provider tries again.
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,

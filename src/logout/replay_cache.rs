@@ -12,9 +12,9 @@ const NOTICE_TTL: Duration = Duration::from_secs(3600);
 /// The maximum number of notices in the cache. Only issuers can create valid notices, so the cache is rarely full.
 const MAX_NOTICES: usize = 100_000;
 
-/// The IDs of recently accepted notices, so that each notice is accepted once.
+/// The IDs of recently accepted notices (logout messages of identity providers), so that each notice is accepted once.
 ///
-/// Each process has its own cache. Another process may accept the same notice again, but ends no further session,
+/// Each process has its own cache. Another process may accept the same notice again, but it ends no further session,
 /// because the sessions of the notice have already ended.
 #[derive(Default)]
 pub struct ReplayCache {
@@ -23,8 +23,8 @@ pub struct ReplayCache {
     pub(super) front_channel_limiter: FrontChannelLimiter,
 }
 
-/// A notice in progress. Dropping it removes the notice from the cache, unless [`PendingNotice::confirm`] was called.
-/// So the issuer can send a notice again after a failure.
+/// A notice in progress. If it is dropped without a call of [`PendingNotice::confirm`], the notice is removed from the
+/// cache, so that the issuer can send it again after a failure.
 pub(super) struct PendingNotice<'a> {
     cache: &'a ReplayCache,
     digest: [u8; 32],

@@ -206,7 +206,7 @@ async fn all_sessions_of_a_subject_end_and_a_later_session_stays_live() {
     service.bench.set_time_after_start(2 * MINUTE);
     let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
     assert_eq!(fresh, Verdict::Allow);
-    // Another process, which has not seen the notice yet, accepts it again and ends nothing new.
+    // Another process, which has not seen the notice yet, accepts it again, but ends no further session.
     let again = Request::post("/oidc/backchannel-logout");
     let again = again.body(Body::from(format!("logout_token={token}")));
     let other_process = LogoutEndpoints {

@@ -22,7 +22,7 @@ impl ProviderDiagnostics {
         self.update_state(provider, |state| state.lacks_refresh_token = !issued);
     }
 
-    /// Records why a request got no usable answer; `None` if it got one.
+    /// Records why a request got no usable answer. `None` means that the answer was usable.
     pub fn record_problem(&self, provider: &str, problem: Option<String>) {
         self.update_state(provider, |state| state.problem = problem);
     }
@@ -42,14 +42,14 @@ impl ProviderDiagnostics {
         for (name, state) in names.filter_map(|name| Some((name, states.get(name)?))) {
             if state.lacks_refresh_token {
                 messages.push(format!(
-                    "{name} issued no refresh token, or one that is too long, so its sessions are not revalidated: \
+                    "{name} issued no refresh token, or a token that is too long, so its sessions are not revalidated: \
                      allow refresh tokens for the client, and add offline_access to \
                      login.providers.{name}.scopes if the provider needs it"
                 ));
             }
             if let Some(problem) = &state.problem {
                 messages.push(format!(
-                    "{name} does not confirm sessions, which stay valid: {problem}"
+                    "{name} does not confirm sessions, so they stay valid without a confirmation: {problem}"
                 ));
             }
         }

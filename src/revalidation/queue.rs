@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::session::{Registration, SessionId, Timestamp};
 
-/// The maximum number of sessions that wait or are in progress. A session that finds the queue full is not added; a
+/// The maximum number of sessions that wait or are in progress. If the queue is full, a session is not added, but a
 /// later check of the session tries again.
 const MAX_SESSIONS: usize = 10_000;
 /// The maximum number of concurrent requests to one provider.
@@ -43,8 +43,8 @@ struct ProviderQueue {
     paused_until: Timestamp,
 }
 
-/// A session in progress. It takes one of the concurrent requests to its provider. Dropping the slot allows the request
-/// for the next session.
+/// A session in progress, which counts as one of the concurrent requests to its provider. After the slot is dropped,
+/// the request for the next session can start.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,

@@ -16,7 +16,8 @@ use crate::telemetry::audit;
 /// The maximum number of sequential requests of one task. The requests are for metadata, token, keys and UserInfo,
 /// and a task may wait for another task that fetches the metadata.
 const MAX_REQUESTS: u32 = 6;
-/// The part of the lease that is reserved for storing the answer.
+/// The part of the lease that is reserved for storing the answer. The lease is the time in which only this replica
+/// asks the provider about the session.
 const STORE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The revalidation of one session.
@@ -57,7 +58,7 @@ impl RevalidationTask {
             .record_problem(provider.name(), problem);
     }
 
-    /// Applies and counts an answer. If it neither confirms nor refuses the subject, returns the cause.
+    /// Applies and counts an answer. If the answer neither confirms nor refuses the subject, returns the cause.
     async fn apply_answer(
         &self,
         provider: &Provider,
@@ -68,9 +69,9 @@ impl RevalidationTask {
         let metrics = &self.revalidation.metrics;
         let count = |result| metrics.count_revalidation(provider.name(), result);
         if self.clock.now() >= leased.revalidation.leased_until {
-            // Another replica may have taken the lease. Then only the answer to that replica is stored.
+            // Another replica may have taken the lease, and only the answer to that replica may be stored.
             count("late");
-            return Some("the answer arrived after the end of the lease".to_owned());
+            return Some("the answer arrived too late".to_owned());
         }
         let (rotated, update) = match answer {
             RefreshAnswer::Granted { rotated, update } => (rotated, update),

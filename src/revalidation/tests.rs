@@ -65,7 +65,7 @@ impl Fixture {
         self.bench.parts.clock.now()
     }
 
-    /// Signs `alice` in. `in_id_token` says which claims the ID token contains.
+    /// Signs `alice` in. `in_id_token` lists the claims that the ID token contains.
     async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
         let issuer = self.provider.issuer();
         let names = [

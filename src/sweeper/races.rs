@@ -14,7 +14,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(900);
 /// The participants of a race, besides the sweepers.
 #[derive(Clone, Copy, Debug)]
 struct Participants {
-    /// Whether a request that was allowed just before the deadline writes its touch now.
+    /// Whether a request that was allowed just before the deadline writes its activity now.
     has_request: bool,
     /// Whether an administrator revokes the session.
     is_revoked: bool,

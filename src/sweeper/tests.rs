@@ -262,7 +262,7 @@ async fn a_shorter_limit_takes_effect_without_requests() {
     assert_ended_sessions_are_not_due(&fixture).await;
 }
 
-/// An acknowledged end is never due again, even if the policies change.
+/// Asserts that an acknowledged session end is never due again, even if the policies change.
 async fn assert_ended_sessions_are_not_due(fixture: &Fixture) {
     let Sweeper {
         stores, policies, ..

@@ -153,7 +153,7 @@ impl FakeProvider {
         json!({ "iss": self.url, "aud": CLIENT_ID, "sub": "alice", "iat": now, "exp": now + 36_000 })
     }
 
-    /// Makes the token endpoint respond with an access token and these members.
+    /// Makes the token endpoint respond with an access token and these additional fields.
     pub(crate) fn grant(&self, fields: Value) {
         let mut answer = json!({ "access_token": "access", "token_type": "Bearer" });
         let Value::Object(fields) = fields else {

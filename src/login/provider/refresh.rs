@@ -43,7 +43,7 @@ pub enum RefreshAnswer {
     },
     /// The subject may not be signed in any more. The text is the provider's error code.
     Refused(&'static str),
-    /// The request failed and says nothing about the subject.
+    /// The request failed, so it is unknown whether the subject may still be signed in.
     Failed(LoginError),
 }
 
@@ -138,8 +138,8 @@ impl Provider {
         let keys = &discovered.keys;
         let id_token = self.verify_id_token(keys, id_token, None, now).await?;
         let sub = id_token.subject().to_owned();
-        // Compares the subjects before the UserInfo request. Otherwise a failure of that request would hide another
-        // subject.
+        // Compare the subjects before the UserInfo request. Otherwise, if that request failed, Curfew would not notice
+        // that the ID token is about another subject.
         if !issuer.is_subject_of(&sub, session) {
             return Ok(SubjectUpdate::OtherSubject);
         }
@@ -210,7 +210,7 @@ struct PartialTokens {
 }
 
 /// Reads the tokens of a response in which another field is invalid. The provider may have rotated the refresh token,
-/// so Curfew needs the new one.
+/// so Curfew needs the new token.
 fn parse_tokens(body: &[u8]) -> Option<PartialTokens> {
     serde_json::from_slice(body).ok()
 }

@@ -249,7 +249,7 @@ async fn the_issuer_of_a_response_is_checked() {
     for required in [false, true] {
         *fixture.provider.metadata.lock() =
             json!({ "authorization_response_iss_parameter_supported": required });
-        // A new client fetches the metadata again.
+        // Create a new client, which fetches the changed metadata.
         let client = fixture.provider.client();
         for (iss, accepted) in [
             (Some(&*issuer), true),

@@ -115,7 +115,8 @@ async fn tokens_confirm_a_session() {
             json!({ "id_token": token(json!({ "sub": "bob" })), "refresh_token": "second" }),
             ended("other_subject"),
         ),
-        // The new refresh token is stored even if the rest of the answer is invalid: the previous one is revoked.
+        // The new refresh token is stored even if the rest of the answer is invalid, because the previous token is
+        // revoked.
         (
             json!({ "id_token": token(json!({ "aud": "other" })), "refresh_token": "second" }),
             unconfirmed("invalid", "second"),
