@@ -109,7 +109,7 @@ pub(super) fn retry_after(wait: Duration) -> HeaderValue {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "could not answer an admin request");
+        tracing::warn!(%error, "could not answer a request to the admin API");
         Self::Unavailable(error.to_string())
     }
 }

@@ -101,7 +101,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             "  {url}/.curfew/session     the remaining time of the session"
         )?;
         let first_address = |name| app.addresses().get(name).first().copied();
-        let address_of = |name| first_address(name).context("the listener has no address");
+        let address_of =
+            |name| first_address(name).context("the ops or admin listener has no address");
         let ops = address_of(ListenerName::Ops)?;
         writeln!(out, "  http://{ops}/metrics   the metrics")?;
         if let Some(token) = &app.ephemeral_secrets().admin_token {

@@ -80,7 +80,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let attributes = Attributes::new(groups).context("--groups")?;
     let now = Timestamp::default();
     let session = sample_session(&rulebook.policies, name, args.remembered, attributes, now);
-    let session = session.context("--policy")?;
+    let session = session.context("--policy: could not create a sample session")?;
     let original = Original {
         method: &args.method,
         url,

@@ -253,7 +253,10 @@ async fn check_forged_requests(client: &ProbeClient, url: &Url, report: &mut Rep
     let (name, listed_headers) = CONNECTION_HEADER;
     let listed_headers = format!("{listed_headers}, cookie");
     let answer = client.get(url, None, &[(name, &listed_headers)]).await;
-    report.expect_not_served("stripping headers with Connection gives no access", &answer);
+    report.expect_not_served(
+        "a Connection header that removes other headers gives no access",
+        &answer,
+    );
     // Send more headers than Curfew accepts, so that the proxy gets an error instead of a verdict.
     let names: Vec<String> = (0..150).map(|number| format!("x-probe-{number}")).collect();
     let headers: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
@@ -280,7 +283,7 @@ async fn check_identity(
         .get_expecting_text(&args.url, &session.cookie, &[CONNECTION_HEADER], text)
         .await;
     report.expect_identity(
-        "stripping the identity with Connection has no effect",
+        "a Connection header that lists the identity headers has no effect",
         &stripped,
     );
 }

@@ -13,8 +13,7 @@ pub struct Mistake {
 }
 
 const NO_CHECK_FINDING: &str = "FAIL  without a session, the page is refused: served, 200";
-const IDENTITY_REMOVED_FINDING: &str =
-    "FAIL  stripping the identity with Connection has no effect: served, 200, without the identity";
+const IDENTITY_REMOVED_FINDING: &str = "FAIL  a Connection header that lists the identity headers has no effect: served, 200, without the identity";
 const CACHED_ANSWER_FINDING: &str = "FAIL  after the idle limit, the page is refused: served, 200";
 const FORGED_HEADERS_FINDING: &str = "FAIL  forged request headers give no access: served, 200";
 const PATH_PREFIX_FINDING: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \

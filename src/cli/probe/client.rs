@@ -60,7 +60,10 @@ impl ProbeClient {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ORIGIN, url.origin().ascii_serialization())
             .header("sec-fetch-site", "same-origin");
-        let answer = request.send().await.context("--sign-in")?;
+        let answer = request
+            .send()
+            .await
+            .context("--sign-in: could not send the form")?;
         let cookies: Vec<_> = answer
             .headers()
             .get_all(SET_COOKIE)
@@ -69,7 +72,10 @@ impl ProbeClient {
             .filter(|pair| !pair.ends_with('='))
             .collect();
         if cookies.is_empty() {
-            bail!("--sign-in {url}: status {} and no cookie", answer.status());
+            bail!(
+                "--sign-in {url}: the response has status {} and no cookie",
+                answer.status()
+            );
         }
         Ok(Secret::new(cookies.join("; ")))
     }
