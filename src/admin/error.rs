@@ -124,8 +124,8 @@ impl From<StartError> for ApiError {
             StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
             StartError::SessionLimitReached(_) => Self::LimitReached(error.to_string()),
-            // A sign-in through the API has the current time, so it is never too old. If the error occurs anyway,
-            // report an invalid request.
+            // A sign-in through the API starts at the current time, so it is never too old. If the error occurs
+            // anyway, report an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::TokenCollision => {

@@ -51,8 +51,8 @@ pub(super) struct PolicyView {
     /// Tighter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     variants: Vec<VariantView>,
-    /// The touch interval: Curfew collects activity for this time before it writes it to the store. A session can end
-    /// earlier than its idle limit, by at most one touch interval.
+    /// The touch interval: the time for which Curfew collects activity before it writes the activity to the store. So
+    /// a session can end earlier than its idle limit, by at most one touch interval.
     touch_interval: f64,
     /// Which requests count as activity, such as `any`, `navigation` or `explicit`.
     activity: &'static str,
@@ -71,7 +71,7 @@ pub(super) struct PolicyView {
     /// The preset (a set of maximum limits from a standard) that the limits should meet.
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<&'static str>,
-    /// The configured reason for limits above the ceilings of the preset.
+    /// The configured reason for limits above the maximum limits of the preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     deviation_reason: Option<String>,
 }

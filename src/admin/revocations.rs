@@ -68,7 +68,7 @@ pub(super) struct Revocation {
     dry_run: bool,
     /// All conditions: `everybody`, or, for example, `policy=staff host=app.example.com`.
     conditions: String,
-    /// Sessions that started before this time have ended, RFC 3339.
+    /// The revocation ends only sessions that started before this time, RFC 3339.
     before: String,
     /// The result of a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ pub(super) struct Revocations {
 pub(super) struct RuleView {
     /// `everybody`, or, for example, `policy=staff host=app.example.com`.
     pub(super) conditions: String,
-    /// Sessions that started before this time have ended, RFC 3339.
+    /// Matching sessions that started before this time have ended, RFC 3339.
     pub(super) before: String,
 }
 

@@ -33,8 +33,9 @@ impl Admin {
         self.session_view_at(id, session, self.clock.now())
     }
 
-    /// Loads a session and checks that the caller may use `verb` on it. A caller without this permission for all
-    /// subjects does not learn whether the session exists.
+    /// Loads a session and checks that the caller may use `verb` on it. For a caller with this permission for some
+    /// subjects only, a missing session and a session of another subject give the same error. So the caller does not
+    /// learn which sessions exist.
     pub(super) async fn load_permitted_session(
         &self,
         id: SessionId,

@@ -68,9 +68,9 @@ async fn migrate(
         schema.found, schema.known
     )?;
     if migration == Migration::Upgrade {
-        // If the generation marker is missing in Redis, data was usually lost. It is not a loss while the schema
-        // version is old, because older versions of Curfew wrote no marker. So create or extend the marker before the
-        // migration writes the new schema version.
+        // A missing generation marker in Redis usually shows a loss of data. While the schema version is old, it does
+        // not, because older versions of Curfew wrote no marker. So create or extend the marker before the migration
+        // writes the new schema version.
         store
             .extend_fresh_marker(is_new_store)
             .await

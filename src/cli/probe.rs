@@ -163,21 +163,27 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     pages.extend(args.apis.iter().map(|api| ("the API", api)));
     let mut report = Report::new(args.url.as_str());
     if args.down {
-        for (what, url) in &pages {
+        for (page_name, url) in &pages {
             let answer = client.get(url, None, &[]).await;
-            report.expect_not_served(&format!("while Curfew is down, {what} is refused"), &answer);
+            report.expect_not_served(
+                &format!("while Curfew is down, {page_name} is refused"),
+                &answer,
+            );
         }
         return Ok(report);
     }
     let session = obtain_session(args, &client, api.as_ref()).await?;
-    for (what, url) in &pages {
+    for (page_name, url) in &pages {
         let answer = client.get(url, None, &[]).await;
-        report.expect_refused(&format!("without a session, {what} is refused"), &answer);
+        report.expect_refused(
+            &format!("without a session, {page_name} is refused"),
+            &answer,
+        );
     }
     check_forged_requests(&client, &args.url, &mut report).await;
-    for (what, url) in &pages {
+    for (page_name, url) in &pages {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
-        report.expect_served(&format!("with a session, {what} is served"), &answer);
+        report.expect_served(&format!("with a session, {page_name} is served"), &answer);
     }
     if let Some(text) = &args.expect_text {
         check_identity(&client, args, text, &session, &mut report).await;
@@ -204,9 +210,12 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     idle_method
         .wait(session.idle.saturating_add(IDLE_MARGIN), "inactivity")
         .await?;
-    for (what, url) in &pages {
+    for (page_name, url) in &pages {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
-        report.expect_refused(&format!("after the idle limit, {what} is refused"), &answer);
+        report.expect_refused(
+            &format!("after the idle limit, {page_name} is refused"),
+            &answer,
+        );
     }
     let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     report.expect_refused("the session stays ended", &answer);

@@ -101,7 +101,7 @@ fn print_addresses(app: &App) -> std::io::Result<()> {
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     let mut admin_url = String::new();
     for (name, addresses) in app.addresses().iter() {
-        let what = match name {
+        let description = match name {
             ListenerName::Check => "checks over HTTP, for proxies",
             ListenerName::Grpc => "checks over gRPC, for Envoy",
             ListenerName::Spoe => "checks over SPOE, for HAProxy",
@@ -123,7 +123,7 @@ fn print_addresses(app: &App) -> std::io::Result<()> {
             admin_url.clone_from(&url);
         }
         let name = name.as_str();
-        writeln!(out, "  {name:<7} {url:<29} {what}")?;
+        writeln!(out, "  {name:<7} {url:<29} {description}")?;
     }
     if let Some(token) = &app.ephemeral_secrets().admin_token {
         writeln!(

@@ -267,14 +267,14 @@ async fn watch(
 }
 
 /// Prints a line for a session that started or ended.
-fn print_event(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
+fn print_event(event_name: &str, session: &Value, json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if json {
-        let event = json!({ "what": what, "session": session }).to_string();
+        let event = json!({ "what": event_name, "session": session }).to_string();
         writeln!(out, "{}", escape::json(&event))?;
     } else {
         let (id, subject) = (field_text(session, "id"), field_text(session, "subject"));
-        writeln!(out, "{what:<16}  {id}  {subject}")?;
+        writeln!(out, "{event_name:<16}  {id}  {subject}")?;
     }
     out.flush()?;
     Ok(())

@@ -5,8 +5,8 @@
 //! 401 and 403, and turns every other status into 500. It discards the body of a reply. A redirect works only if the
 //! proxy's configuration turns the `Location` of a 401 into a redirect.
 //!
-//! There is one exception: `X-Forwarded-Method` or `X-Forwarded-Uri` shows that Traefik or Caddy sent the check. These
-//! proxies forward an `X-Original-URL` that a client sent, so Curfew denies the check.
+//! Two of the `X-Forwarded-` headers are not ignored: `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or
+//! Caddy sent the check. These proxies forward an `X-Original-URL` that a client sent, so Curfew denies the check.
 
 use http::HeaderMap;
 

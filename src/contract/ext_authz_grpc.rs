@@ -1,6 +1,6 @@
 //! Envoy `ext_authz` over gRPC (`envoy.service.auth.v3`).
 //!
-//! The proxy describes the original request in `CheckRequest.attributes`. It names a policy in
+//! The proxy describes the original request in `CheckRequest.attributes`. The proxy can name a policy in
 //! `context_extensions["policy"]`, which only the proxy's configuration can set.
 //!
 //! Envoy reads a missing status as "OK", so every answer has a status. A denial is always a complete

@@ -1,4 +1,4 @@
-//! The HTTP reply to a check. Each contract then translates it for its proxy.
+//! The HTTP reply to a check. Each contract then translates the reply for its proxy.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -155,7 +155,7 @@ fn deny(
     }
     if let Some(relayed) = relayed {
         copy_relayed_headers(headers, &relayed.headers);
-        // Only the code below decides on a redirect.
+        // Remove the redirect of the delegated service, because only the code below decides whether to redirect.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {

@@ -20,7 +20,7 @@ use crate::testing::{HOUR, MINUTE};
 
 const DELEGATE_COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
 
-/// Starts a Curfew that asks a delegated service, and returns both.
+/// Starts a check service that asks a delegated service, and returns both services.
 async fn start_with_delegate() -> (Fixture, FakeService) {
     let service = FakeService::start().await;
     let settings = service.settings(|_| {});

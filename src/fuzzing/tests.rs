@@ -165,7 +165,7 @@ fn every_target_passes_with_changed_seeds() {
     }
 }
 
-/// `scripts/fuzz.sh` must have the same targets.
+/// The package in `fuzz/`, which `scripts/fuzz.sh` runs, must have the same targets as [`TARGETS`].
 #[test]
 fn the_fuzzer_has_the_same_targets() {
     let manifest = include_str!("../../fuzz/Cargo.toml");

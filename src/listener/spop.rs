@@ -53,8 +53,8 @@ impl<S: SpopService> SpopServer<S> {
         Self { service, draining }
     }
 
-    /// Serves one connection until it ends or `stop` is cancelled. After `stop`, it answers the frames that have
-    /// arrived, and disconnects.
+    /// Serves one connection until it ends or `stop` is cancelled. After `stop`, the agent answers the frames that
+    /// have arrived, and disconnects.
     ///
     /// # Errors
     /// [`io::Error`] if the connection breaks or the peer violates the protocol.

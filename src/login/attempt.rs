@@ -200,7 +200,8 @@ impl Attempt {
     }
 }
 
-/// Derives a value of this kind from the secret. The values reveal nothing about the secret or about each other.
+/// Derives the value `kind`, for example the nonce, from the secret. The derived values reveal nothing about the
+/// secret or about each other.
 fn derive_hash(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));

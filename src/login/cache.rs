@@ -32,8 +32,8 @@ struct LastResult {
 }
 
 impl DiscoveryCache {
-    /// Returns the metadata and keys. Fetches them first if they are older than `DISCOVERY_TTL`, or with `renew`, if
-    /// they are older than `UNKNOWN_KEY_INTERVAL`.
+    /// Returns the metadata and keys. Fetches them first if they are older than `DISCOVERY_TTL`. If `renew` is true,
+    /// the maximum age is `UNKNOWN_KEY_INTERVAL` instead.
     pub async fn get(
         &self,
         issuer: &str,

@@ -137,8 +137,8 @@ mod tests {
         assert!(Metadata::parse(b"<p>Sorry</p>", ISSUER).is_err());
     }
 
-    /// OpenID Connect Discovery 1.0, section 4.3. If the comparison were less exact, another issuer could sign tokens
-    /// of this issuer.
+    /// OpenID Connect Discovery 1.0, section 4.3, requires this. If the comparison were less exact, another issuer
+    /// could sign tokens of this issuer.
     #[test]
     fn the_issuer_must_be_exactly_the_configured_one() {
         for found in [

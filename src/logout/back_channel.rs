@@ -47,7 +47,8 @@ pub(super) async fn logout(
     uncached_response(status, Json(error))
 }
 
-/// Returns the `logout_token` parameter of the form (section 2.5). It must occur once; other parameters are ignored.
+/// Returns the parameter `logout_token` of the form (section 2.5), which must occur exactly once. Other parameters are
+/// ignored.
 fn parse_token(body: &[u8]) -> Option<String> {
     let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
     let token = tokens.next()?.1.into_owned();

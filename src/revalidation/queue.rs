@@ -14,7 +14,7 @@ use crate::session::{Registration, SessionId, Timestamp};
 const MAX_SESSIONS: usize = 10_000;
 /// The maximum number of concurrent requests to one provider.
 pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;
-/// The first backoff after a failed request. It doubles with each failure.
+/// The first backoff (pause) after a failed request to a provider. It doubles with each failure.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// The maximum backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);

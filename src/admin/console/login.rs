@@ -25,7 +25,7 @@ use crate::login::{Attempt, AuthorizationResponse, Login, LoginError, LoginOutco
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, AdminInterface};
 
-/// The provider, and the page to open after the sign-in.
+/// The query of the sign-in: the provider, and the page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct LoginQuery {
     #[serde(default)]
@@ -215,9 +215,9 @@ fn refuse(
         LoginError::NoMatchingAttempt(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Count only responses that the provider or Curfew refused as wrong credentials. An unreachable provider does not
-    // count. A request without a matching sign-in attempt does not count either: any site can send a browser here, and
-    // such a request does not guess a credential.
+    // Only a refusal by the provider and an invalid response count as wrong credentials. A request without a matching
+    // sign-in attempt does not count, because any site can send a browser here, and such a request guesses no
+    // credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);

@@ -32,8 +32,8 @@ use crate::telemetry::audit;
 
 /// The value of `source` for an operator's session in the admin API.
 const SESSION_SOURCE: &str = "console";
-/// The purpose, which is a part of the signed text of the cookie. So Curfew does not accept a text that the key ring
-/// signed for another purpose.
+/// The purpose for which the key ring signs the cookie. The signature covers the purpose, so Curfew does not accept a
+/// text that the key ring signed for another purpose.
 const SIGNING_PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
 const RANDOM_BYTES: usize = 32;
@@ -128,7 +128,7 @@ impl SignInMethod<'_> {
             Self::Provider {
                 attributes, groups, ..
             } => {
-                // Store only the groups that give access: a person can be in many other groups.
+                // Store only the groups that give access, because a person can be in many other groups.
                 let member_groups = attributes.get(Attributes::GROUPS);
                 let member_groups =
                     member_groups.filter(|group| groups.iter().any(|wanted| wanted == group));

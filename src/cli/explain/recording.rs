@@ -97,7 +97,7 @@ fn explain_check(
         client: Client::default(),
     };
     let mut lines = explain(rulebook, &explained_request, &session, now).label_text_pairs();
-    // Remove the last line, the verdict for a new session: the recording already has the answer to the real session.
+    // Remove the last line, the verdict for a new session, because the recording already contains the real answer.
     lines.pop();
     Some(lines)
 }

@@ -90,7 +90,7 @@ impl Report {
             Answer::Served(code) => format!("served, {code}"),
             Answer::Anonymous(code) => format!("served, {code}, without the identity"),
             Answer::Refused(how) => format!("refused, {how}"),
-            Answer::Error(what) => what.clone(),
+            Answer::Error(error) => error.clone(),
         };
         self.add(name, Some(passed), &seen);
     }

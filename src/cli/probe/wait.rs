@@ -16,8 +16,8 @@ pub(super) enum IdleMethod<'a> {
 }
 
 impl IdleMethod<'_> {
-    /// Waits, or ages the session by `time`. On a terminal, shows the remaining time.
-    pub(super) async fn wait(&self, time: Duration, what: &str) -> anyhow::Result<()> {
+    /// Waits, or ages the session by `time`. On a terminal, shows the remaining time after `label`.
+    pub(super) async fn wait(&self, time: Duration, label: &str) -> anyhow::Result<()> {
         match self {
             Self::Ageing { api, id } => {
                 let path = format!("/api/v1/sessions/{id}/age");
@@ -25,13 +25,13 @@ impl IdleMethod<'_> {
                 api.call(Method::POST, &path, &[], Some(json!({ "by": by })))
                     .await?;
             }
-            Self::Waiting => wait_in_real_time(time, what).await?,
+            Self::Waiting => wait_in_real_time(time, label).await?,
         }
         Ok(())
     }
 }
 
-async fn wait_in_real_time(time: Duration, what: &str) -> anyhow::Result<()> {
+async fn wait_in_real_time(time: Duration, label: &str) -> anyhow::Result<()> {
     const BAR_WIDTH: usize = 30;
     let mut out = crate::cli::output::raw_stderr();
     let stopwatch = Stopwatch::start();
@@ -46,7 +46,7 @@ async fn wait_in_real_time(time: Duration, what: &str) -> anyhow::Result<()> {
             let filled = ((fraction * BAR_WIDTH as f64) as usize).min(BAR_WIDTH);
             let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
             let bar = format!("{}{}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled));
-            write!(out, "\r{what} [{bar}] {left} left    ")?;
+            write!(out, "\r{label} [{bar}] {left} left    ")?;
             out.flush()?;
         }
         tokio::time::sleep(left.min(Duration::from_secs(1))).await;

@@ -245,7 +245,7 @@ async fn only_allowed_clients_connect() {
         (&["other", "second.example.com"], Some(&dns_client), true),
         (&["PROXY.example.com"], Some(&dns_client), true),
         (&["proxy.example.com."], Some(&dns_client), true),
-        // A wildcard is not the name of a client.
+        // A wildcard certificate does not count as the certificate of a client.
         (&["proxy.example.com"], Some(&wildcard_client), false),
         (&["example.com"], Some(&dns_client), false),
         (&["oxy.example.com"], Some(&dns_client), false),

@@ -41,7 +41,7 @@ pub enum RefreshAnswer {
         /// The claims about the subject.
         update: SubjectUpdate,
     },
-    /// The subject may not be signed in any more. The text is the provider's error code.
+    /// The provider refuses the subject. The text is the provider's error code.
     Refused(&'static str),
     /// The request failed, so it is unknown whether the subject may still be signed in.
     Failed(LoginError),

@@ -21,8 +21,8 @@ impl Provider {
         .await
     }
 
-    /// Verifies a token with `keys`. If the key of the token is not among them, the provider may have rotated its
-    /// keys. So Curfew fetches the keys once more (OpenID Connect Core 1.0, section 10.1.1).
+    /// Verifies a token with `keys`. If `keys` does not contain the key of the token, the provider may have rotated
+    /// its keys, so Curfew fetches the keys once more (OpenID Connect Core 1.0, section 10.1.1).
     pub(super) async fn verify<T>(
         &self,
         keys: &KeySet,

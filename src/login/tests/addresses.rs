@@ -22,7 +22,7 @@ fn to_owned_pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// OpenID Connect Core 1.0, section 3.1.2.1, and RFC 7636, section 4.3.
+/// OpenID Connect Core 1.0, section 3.1.2.1, and RFC 7636, section 4.3, require these parameters.
 #[tokio::test]
 async fn the_authorization_request_has_the_required_parameters() {
     let fixture = Fixture::new().await;
@@ -64,7 +64,7 @@ async fn the_authorization_request_has_the_required_parameters() {
     }
 }
 
-/// OpenID Connect RP-Initiated Logout 1.0, section 2.
+/// OpenID Connect RP-Initiated Logout 1.0, section 2, defines these parameters.
 #[tokio::test]
 async fn the_logout_request_has_the_required_parameters() {
     let fixture = Fixture::new().await;

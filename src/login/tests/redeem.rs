@@ -92,7 +92,7 @@ async fn a_token_request_has_the_code_the_verifier_and_the_client_secret() {
     );
 }
 
-/// OpenID Connect Discovery 1.0, section 3.
+/// The metadata list the supported methods (OpenID Connect Discovery 1.0, section 3).
 #[tokio::test]
 async fn the_client_uses_an_authentication_method_that_the_provider_supports() {
     for (methods, in_header) in [
@@ -112,7 +112,8 @@ async fn the_client_uses_an_authentication_method_that_the_provider_supports() {
     }
 }
 
-/// OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` cover every rule.
+/// Tests some rules of OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` cover every
+/// rule.
 #[tokio::test]
 async fn an_invalid_id_token_is_refused() {
     let fixture = Fixture::new().await;
@@ -182,7 +183,7 @@ async fn an_invalid_id_token_is_refused() {
     );
 }
 
-/// OpenID Connect Core 1.0, section 10.1.1.
+/// A provider can rotate its keys (OpenID Connect Core 1.0, section 10.1.1).
 #[tokio::test]
 async fn unknown_keys_trigger_at_most_one_fetch_in_ten_seconds() {
     let fixture = Fixture::new().await;
