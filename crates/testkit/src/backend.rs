@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-/// The body of every answer.
+/// The body of the answers, except on `/who` and `/events`.
 pub const BODY: &str = "hello from the backend";
 
 /// The `Sec-WebSocket-Accept` for the key from RFC 6455, section 1.3, which the tests use.
@@ -83,7 +83,7 @@ impl Backend {
     }
 }
 
-/// Serves requests. Like most applications, the backend accepts larger headers than Curfew.
+/// Serves requests. Like most applications, the backend accepts more headers in a request than Curfew.
 async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().max_headers(1000);

@@ -81,7 +81,8 @@ impl Cluster {
     /// Adds a server, and moves slots to it.
     pub async fn add_shard(&mut self, slots: usize) {
         let new_server = start_server(None);
-        // The default bus port is the port plus 10000, so pass the bus port of the first server.
+        // CLUSTER MEET assumes that the bus port is the port plus 10000. The servers use other bus ports, so pass
+        // the bus port of the first server.
         let (port, bus_port) = (self.servers[0].port, self.bus_port());
         new_server.command::<()>(&[
             b"CLUSTER",
@@ -166,8 +167,7 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until another server has replaced the primary `before`, and all running servers know the new primary.
-    /// Before that, a server may report that the cluster is down.
+    /// Waits until there are three primaries other than `before`, and each of them reports a healthy cluster.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another server is the primary", async || {
             let primary_indexes = self.primary_indexes().into_iter();
@@ -181,7 +181,7 @@ impl Cluster {
 
 /// Runs `redis-cli --cluster`.
 fn cluster_tool(arguments: &[&str]) {
-    assert!(try_cluster_tool(arguments), "{arguments:?}");
+    assert!(try_cluster_tool(arguments), "redis-cli --cluster failed: {arguments:?}");
 }
 
 fn try_cluster_tool(arguments: &[&str]) -> bool {
@@ -201,7 +201,7 @@ fn is_healthy(server: &RedisServer) -> bool {
 }
 
 fn start_server(certificates: Option<&Certificates>) -> RedisServer {
-    // The default bus port is the port plus 10000. That port may be in use.
+    // The default bus port, the port plus 10000, may be in use, so choose a free port.
     let bus_port = free_port().to_string();
     let server_options = [
         "--cluster-enabled",

@@ -117,7 +117,8 @@ impl Setup {
         command
     }
 
-    /// Declares that Redis is new, so that tokens of earlier sign-ins are accepted.
+    /// Declares with `curfew migrate --new-store` that the store is new and has lost no data. Otherwise, Curfew would
+    /// not accept tokens of earlier sign-ins.
     pub fn declare_redis_new(&self) {
         let output = self.command(&["migrate", "--new-store"]).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -126,8 +127,8 @@ impl Setup {
 
     /// Starts Curfew and waits until it listens.
     pub fn start(&self) -> Curfew {
-        // The log goes to a file, because a test can read each line as soon as Curfew has written it. With a pipe,
-        // the reader could be late.
+        // The log goes to a file, so that a test can read each line as soon as Curfew has written it. If the log went
+        // through a pipe, the reader of the pipe could be late.
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut process = self
             .command(&["serve"])
@@ -330,8 +331,8 @@ impl Curfew {
             .collect()
     }
 
-    /// Waits until the log has this many audit events of one kind, and returns them. Curfew can deny a request before
-    /// it has logged the end of the session.
+    /// Waits until the log has this many audit events of one kind, and returns them. A test has to wait, because Curfew
+    /// can deny a request before it has logged the end of the session.
     pub async fn wait_for_audit_events(&self, event: &str, count: usize) -> Vec<Value> {
         super::eventually("the audit events are logged", async || {
             self.audit_events(event).len() >= count

@@ -52,7 +52,7 @@ pub fn envoy_address(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
-/// Removes the comment marks from the lines after `marker`.
+/// Removes `# ` from the comment lines that follow the comment line `marker`.
 pub fn uncomment(text: &str, marker: &str) -> String {
     let mut inside = false;
     let lines = text.lines().map(|line| {
@@ -102,7 +102,7 @@ impl Server {
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test.sh installs it"));
+            .unwrap_or_else(|error| panic!("could not start {command:?} of scripts/test.sh: {error}"));
         let mut server = Self { process, directory };
         for address in addresses {
             let log = server.directory.path().join("log");
@@ -135,7 +135,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let running = |process: &mut Child| process.try_wait().is_ok_and(|ended| ended.is_none());
-        // SIGTERM ends the worker processes too. SIGKILL would leave them running.
+        // SIGTERM ends the worker processes too, but SIGKILL would leave them running.
         if running(&mut self.process) {
             signal(&self.process, "TERM");
         }
@@ -160,7 +160,7 @@ pub fn installed_path(program: &str) -> PathBuf {
     path
 }
 
-/// `PATH` with the directories where Debian installs servers.
+/// Returns `PATH` with the directories in which Debian installs servers.
 fn path_with_system_programs() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin")

@@ -159,8 +159,8 @@ async fn read_chunks(
     }
 }
 
-/// Adds `offset_seconds` seconds to the answer to `TIME`, which is an array of the seconds since the epoch and of
-/// microseconds.
+/// Adds `offset_seconds` to the seconds in the answer to `TIME`. The answer is an array of two numbers: the seconds
+/// since the epoch, and the microseconds.
 fn shift_clock(bytes: &mut [u8], offset_seconds: i64) {
     const ARRAY_HEADER: &[u8] = b"*2\r\n$10\r\n";
     const SECONDS_DIGITS: usize = 10;

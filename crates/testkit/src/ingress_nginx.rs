@@ -1,5 +1,5 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of `deploy/nginx/ingress.yaml`. The tests
-//! have no cluster in which the controller itself could run.
+//! Runs NGINX with the directives that ingress-nginx renders for the annotations of `deploy/nginx/ingress.yaml`,
+//! because the tests have no cluster in which the controller itself could run.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use super::Listeners;
 use super::deployment::{read_deploy_file, replace_once};
 use super::nginx::Nginx;
 
-/// The NGINX in the image of the controller contains these modules. The NGINX of Debian must load them.
+/// The NGINX in the image of the controller contains these modules, but the NGINX of Debian must load them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";

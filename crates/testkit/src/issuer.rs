@@ -48,8 +48,8 @@ impl Issuer {
             .set("JWT__COOKIE", "id")
     }
 
-    /// Returns the cookie with a token of `alice`, which is issued now. She authenticated `seconds_ago` seconds
-    /// before.
+    /// Returns a cookie with a token of `alice`. The token is issued now, and its `auth_time` is `seconds_ago`
+    /// seconds earlier.
     pub fn cookie(&self, sid: &str, seconds_ago: u64) -> String {
         let now = now().as_millis() / 1000;
         let claims = json!({

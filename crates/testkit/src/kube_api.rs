@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use url::form_urlencoded::parse;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// The resources that the server knows: plural, group and version, kind.
+/// The resources that the server offers: plural name, API version and kind.
 const KINDS: [(&str, &str, &str); 6] = [
     ("ingresses", "networking.k8s.io/v1", "Ingress"),
     ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
@@ -153,7 +153,7 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
     cluster.state.lock().unwrap().requests.push(request_line);
     let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    // `api/v1/…` or `apis/GROUP/VERSION/…`.
+    // The path is `api/v1/…` or `apis/GROUP/VERSION/…`.
     let path_segments = match parts.as_slice() {
         ["api", "v1", path_segments @ ..] => path_segments,
         ["apis", _, _, path_segments @ ..] => path_segments,
@@ -311,8 +311,8 @@ fn event_line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({ "type": kind, "object": object })).into()
 }
 
-/// Merges a status into an object (RFC 7386), or replaces the status. If the body is not JSON, the server only
-/// records the body.
+/// Merges the status in `body` into an object (RFC 7386). If the body is not JSON, the server records the body, but
+/// does not change the object.
 fn write_status(
     cluster: &Cluster,
     plural: &str,

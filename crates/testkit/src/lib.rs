@@ -33,7 +33,7 @@ pub fn repository_root() -> PathBuf {
 
 /// Returns the path of the program `curfew` that Cargo built for the current test.
 pub fn program_path() -> PathBuf {
-    // target/PROFILE/deps/TEST
+    // The test is target/PROFILE/deps/TEST, and the program is target/PROFILE/curfew.
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let program = profile.join("curfew");

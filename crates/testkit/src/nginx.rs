@@ -9,7 +9,7 @@ use super::{Listeners, free_port, loopback};
 pub struct Nginx {
     server: Server,
     pub address: SocketAddr,
-    /// The address for HTTP/2 without TLS. NGINX needs a separate address for it.
+    /// The address for HTTP/2 without TLS. NGINX needs a separate address for HTTP/2.
     pub http2: SocketAddr,
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{free_port, freeze, loopback, signal, thaw, wait_for_listener};
 
-/// The read and write timeout of commands that the tests send.
+/// The connection timeout and read timeout of commands that the tests send.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A Redis or Valkey server with its own port and directory.
@@ -78,7 +78,7 @@ impl RedisServer {
     pub fn stop(&mut self) {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
-        // As the answer to SHUTDOWN, the server closes the connection.
+        // The query returns an error, because the server closes the connection and sends no answer.
         let _ = redis::cmd("SHUTDOWN")
             .arg("SAVE")
             .query::<()>(&mut connection);
@@ -132,7 +132,8 @@ impl RedisServer {
 
 /// Runs a command on the server at `url`. Returns an error if the server hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    // The timeouts apply to every command: without a password, the client sends nothing before they are set.
+    // The client must send no command before the read timeout is set, so it does not send CLIENT SETINFO. A
+    // client with a password still sends AUTH before.
     let info = url.into_connection_info()?;
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(settings))?;

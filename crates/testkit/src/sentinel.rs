@@ -19,13 +19,13 @@ pub struct SentinelGroup {
 struct Sentinel {
     process: Child,
     port: u16,
-    /// The port for clients.
+    /// The port for clients: the TLS port, if there is one.
     public_port: u16,
     _directory: TempDir,
 }
 
 impl SentinelGroup {
-    /// Starts the servers, and waits until all of them know each other.
+    /// Starts the servers and the sentinels, and waits until all sentinels agree.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
@@ -52,7 +52,8 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let replica_options = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&replica_options), server(&replica_options)];
-        // A sentinel that finds no Redis replicas at its start searches for them again only after ten seconds.
+        // Start the sentinels after the replicas are online: a sentinel that finds no Redis replicas at its
+        // start searches for them again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| info_field(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -112,7 +113,8 @@ impl SentinelGroup {
             .unwrap()
     }
 
-    /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
+    /// Waits until one server is the primary, the two others replicate from it, and each sentinel lists both
+    /// replicas and both other sentinels.
     pub async fn wait_until_stable(&self) {
         eventually(
             "all sentinels agree, and both replicas are online",

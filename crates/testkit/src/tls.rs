@@ -1,4 +1,5 @@
-//! A certificate authority with a certificate for 127.0.0.1 and a client certificate. Each test generates its own.
+//! A certificate authority with a certificate for 127.0.0.1 and a client certificate. Each test generates its own
+//! certificates.
 
 use std::path::{Path, PathBuf};
 

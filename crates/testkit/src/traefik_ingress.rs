@@ -16,8 +16,8 @@ fn documented_flags() -> Vec<String> {
     flags.map(|flag| format!("--{flag}")).collect()
 }
 
-/// Starts Traefik with the Ingresses of `manifest` and the check at `path`. `backends` are the other services, by
-/// name.
+/// Starts Traefik with the Ingresses of `manifest` and the check at `path`. `backends` contains the names and
+/// addresses of the other services.
 pub fn start(
     manifest: &str,
     curfew: Listeners,
