@@ -1,4 +1,5 @@
-# The daily commands. `just` alone lists them; without just, run the lines by hand.
+# The daily commands. `just` alone lists them. If just is not installed, run the
+# lines by hand.
 
 default:
     @just --list --unsorted

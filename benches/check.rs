@@ -1,5 +1,5 @@
-//! Measures the time of the parts of a check, and of whole checks with each contract. The store is the embedded
-//! store.
+//! Measures the time of the parts of a check, and of whole checks with each contract (the format in which a
+//! family of proxies sends checks). The store is the embedded store.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -168,7 +168,8 @@ impl Bench {
         headers.collect()
     }
 
-    /// Returns a check over HTTP. `contract_headers` are the headers of the contract.
+    /// Returns a check over HTTP. `contract_headers` contains the headers in which the proxy describes the
+    /// original request.
     fn http_request(
         &self,
         path: &str,
@@ -183,7 +184,7 @@ impl Bench {
         request.unwrap()
     }
 
-    /// Returns a check for the same request from Envoy, as the bytes of a gRPC call.
+    /// Returns the body of the gRPC call with which Envoy sends the check.
     fn grpc_call(&self) -> Vec<u8> {
         let headers = self.headers.iter();
         let http = HttpRequest {
@@ -211,7 +212,7 @@ impl Bench {
         [&[0][..], &length.to_be_bytes(), &message].concat()
     }
 
-    /// Returns a check for the same request from HAProxy.
+    /// Returns the SPOE message with which HAProxy sends the check.
     fn spoe_message(&self) -> Message {
         let mut encoded_headers = Vec::new();
         for (name, value) in &self.headers {
@@ -280,7 +281,7 @@ fn bench_parts(criterion: &mut Criterion) {
     criterion.bench_function("load from the near cache", |bencher| {
         bencher.iter(|| match cached_store.load_cached(black_box(*id)) {
             Some(session) => session,
-            // From time to time, the record expires in the near cache, and must be loaded again.
+            // The near cache keeps a record in memory only for a time, so load an expired record again.
             None => bench
                 .runtime
                 .block_on(cached_store.load(*id))

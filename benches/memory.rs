@@ -110,7 +110,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// Returns a session of a separate subject, with a name of usual length and no attributes.
+/// Returns a session without attributes. Each number has its own subject, with a name of usual length.
 fn session(number: u64, now: Timestamp) -> Session {
     let limits = Limits {
         idle: Some(Duration::from_secs(900)),

@@ -1,5 +1,5 @@
-//! Measures the time to find the rule for a request, among zero, one and a thousand rules of each kind. All rules are
-//! for the same host, which is the worst case.
+//! Measures the time to find the rule for a request, among 0 to 1,000 rules of each kind. All rules are for the same
+//! host, which is the worst case.
 
 use std::hint::black_box;
 

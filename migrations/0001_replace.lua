@@ -10,7 +10,7 @@
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
 -- ARGV[2]  the key's expiry as read, in milliseconds since the epoch; '' accepts any expiry, for
---          changes that a touch in between does not affect
+--          changes that stay correct if a touch moves the expiry in between
 -- ARGV[3]  the new record
 -- ARGV[4]  the new expiry of the key, in milliseconds since the epoch
 -- ARGV[5]  the channel for invalidations, which tell all replicas that the record has changed

@@ -8,7 +8,7 @@
 -- ARGV[2]  the approximate maximum length of the stream; 0 writes nothing
 -- ARGV[3…] the fields of the event
 --
--- Returns 1 if the session was in the queue, 0 if another process was faster.
+-- Returns 1 if the session was in the queue, 0 if another process has already removed it.
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then
   return 0
 end

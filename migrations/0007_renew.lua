@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Writes the expiry of a session again, without a change. WAIT waits for the last write of its own
--- connection, so WAIT after this write also covers earlier writes of other connections. Writes
--- nothing if there is no session.
+-- Writes the expiry of a session again, without a change. The Redis command WAIT covers everything
+-- up to the last write of its own connection. After this write, WAIT on the same connection
+-- therefore also covers earlier writes of other connections. Writes nothing if there is no
+-- session.
 --
 -- KEYS[1]  the session
 --

@@ -3,8 +3,8 @@
 -- forward. The script also logs the change, so that replicas read only the changes and not the whole set.
 --
 -- The script writes the same set as 0005, the script of the previous version, so replicas of both versions can read
--- each other's cut-offs. The previous version does not log its changes. A replica that finds a gap in the log
--- therefore reads the whole set once.
+-- each other's cut-offs. The previous version does not log its changes, so a replica that finds a gap in the log
+-- reads the whole set once.
 --
 -- The set has five kinds of members, which differ in length and score:
 --   16 bytes  a subject, scored by its cut-off
@@ -42,7 +42,7 @@ local old = redis.call('ZRANGEBYSCORE', set, 1, forget, 'LIMIT', 0, BATCH)
 if #old > 0 then
   redis.call('ZREM', set, unpack(old))
 end
--- Beyond the maximum number of subjects, the general cut-off replaces the oldest cut-offs.
+-- If there are more subjects than the maximum, the general cut-off replaces the oldest cut-offs.
 local excess = redis.call('ZRANGE', set, ARGV[5], ARGV[5], 'WITHSCORES')
 if excess[2] and tonumber(excess[2]) < RULES then
   local oldest, subjects, general = redis.call('ZRANGE', set, 0, BATCH - 1, 'WITHSCORES'), {}, 0

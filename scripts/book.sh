@@ -16,7 +16,7 @@ cp docs/book/book.toml docs/book/SUMMARY.md "$pages"
 cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts tests/migration/snippets "$pages"
 rm -r "$pages/docs/book"
 "$tool" build --dest-dir "$PWD/target/book/site" "$pages"
-# mdBook renders README.md as index.html, but links contain README.
+# mdBook renders README.md as index.html, but links point to README.html, so copy each such file.
 find target/book/pages -name README.md -printf '%P\n' | while read -r page; do
   folder="target/book/site/$(dirname "$page")"
   [ ! -e "$folder/index.html" ] || cp "$folder/index.html" "$folder/README.html"

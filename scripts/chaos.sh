@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a long test of faults: each scenario several times, with longer phases. To run some scenarios only, pass
-# parts of their names as arguments. Needs redis-server and redis-cli, which scripts/test.sh installs.
+# Runs the fault suite for longer: each scenario several times, with longer phases. To run only some scenarios,
+# pass parts of their names as arguments. Needs redis-server and redis-cli, which scripts/test.sh installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

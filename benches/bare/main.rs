@@ -18,7 +18,7 @@ fn main() {
         match *args {
             ["bare-http", at] => bare::http(at.parse().unwrap()).await,
             ["bare-grpc", at] => bare::grpc(at.parse().unwrap()).await,
-            // `cargo bench` without a filter runs this binary without arguments.
+            // `cargo bench` without a filter runs this binary without arguments. Then there is nothing to do.
             [] => {}
             _ => panic!("usage: bare-http ADDRESS, bare-grpc ADDRESS"),
         }

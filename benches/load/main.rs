@@ -39,7 +39,7 @@ fn main() {
     provider
         .install_default()
         .expect("the TLS provider should be installed only once");
-    // Cargo passes `--bench` to every benchmark.
+    // Remove `--bench`, which Cargo passes to every benchmark.
     let args = std::env::args().skip(1).filter(|word| word != "--bench");
     let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -85,7 +85,7 @@ fn main() {
             ["grpc-count", at, file, count] => {
                 grpc::send_calls(parse_address(at), &Tokens::read(file), parse_count(count)).await;
             }
-            // `cargo bench` without a filter runs this binary without arguments.
+            // `cargo bench` without a filter runs this binary without arguments. Then there is nothing to do.
             [] => {}
             _ => panic!("usage:\n{USAGE}"),
         }

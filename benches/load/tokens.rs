@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order in which the load generator sends them. After the last token, it starts again with the first.
+/// Tokens in the order in which the load generator sends them. After the last token, the load generator starts again
+/// with the first.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,
@@ -21,7 +22,7 @@ impl Tokens {
     }
 }
 
-/// A random generator with a Zipf distribution (exponent 1). Each run has the same sequence.
+/// A generator of random positions with a Zipf distribution (exponent 1). Each run has the same sequence.
 pub struct Zipf {
     cumulative: Vec<f64>,
     state: u64,

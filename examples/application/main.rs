@@ -92,7 +92,7 @@ async fn page(headers: HeaderMap) -> Response {
     let user = user.and_then(|user| std::str::from_utf8(user.as_bytes()).ok());
     match user.filter(|user| !user.is_empty()) {
         Some(user) => html(&Page { user }),
-        // The proxy sent no user. Its configuration is wrong, because it did not check the request.
+        // The proxy sent no user, so it did not check the request. The configuration of the proxy is wrong.
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -123,10 +123,12 @@ async fn sign_in(
     let Some(host) = host else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // Another site must not sign a browser in as another person (login CSRF).
+    // Accept forms only from this site, because another site must not sign a browser in as another person (login
+    // CSRF).
     let origin = headers.get(ORIGIN).and_then(|it| it.to_str().ok());
-    let same = origin.is_some_and(|it| it.split_once("://").is_some_and(|(_, of)| of == host));
-    if !same {
+    let is_same_origin =
+        origin.is_some_and(|it| it.split_once("://").is_some_and(|(_, of)| of == host));
+    if !is_same_origin {
         return StatusCode::FORBIDDEN.into_response();
     }
     // A real application verifies a password here.
@@ -151,7 +153,7 @@ async fn sign_in(
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
-/// Returns the requested URL if it is on this host, with any port.
+/// Returns the requested URL if it is on this host, with any port. Otherwise, returns `/`.
 fn return_url(requested: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let url = Url::parse(requested).ok();

@@ -1,7 +1,7 @@
 """Measures how a flood of forged tokens affects honest clients and Redis.
 
-The forged tokens have the right form and the ID of an existing key. Honest requests come at a
-steady rate, in rounds with and without the flood, interleaved. Writes target/bench/flood.md.
+The forged tokens have the right form and the ID of an existing key. The script sends honest requests at a
+steady rate, in alternating rounds with and without the flood. Writes target/bench/flood.md.
 """
 
 import argparse
@@ -13,7 +13,6 @@ from compare import CONNECTIONS, REQUEST
 from processes import OTHER_CORES, WORK, Curfew, Keys, Redis, run_load_client, build_programs, start_sessions
 
 BENCH_DIRECTORY = Path(__file__).parent
-# Requests of honest clients per second.
 HONEST_REQUESTS_PER_SECOND = 2000
 
 
@@ -27,7 +26,7 @@ def write_forged_tokens(tokens):
 
 
 def start_flood(address, tokens, seconds):
-    """Starts `wrk` at the maximum rate, with the lowest priority on its core."""
+    """Starts `wrk` at the maximum rate, with a lower priority than the other processes."""
     words = ["nice", "-n", "15", "taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     words += ["-s", str(BENCH_DIRECTORY / "wrk.lua"), f"http://{address}/", "--", tokens, str(REQUEST), "/auth-request"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -65,13 +64,14 @@ def run(options):
         honest = lambda: run_load_client(programs["load"], "http", address, tokens, options.seconds, 64, HONEST_REQUESTS_PER_SECOND)
         honest()
         memory = curfew.memory("VmRSS")
-        # In this round, there are only forged tokens.
+        # In this round, the script sends only forged tokens, so they cause all
+        # session reads.
         before = read_session_read_count(redis), read_refused_count(curfew)
         alone = start_flood(address, forged_tokens, options.seconds)
         alone.communicate()
         redis_queries, count = read_session_read_count(redis) - before[0], read_refused_count(curfew) - before[1]
         if redis_queries or not count:
-            raise SystemExit(f"{count} forged tokens caused {redis_queries} Redis queries")
+            raise SystemExit(f"{count} forged tokens were refused, and caused {redis_queries} Redis queries")
         without_flood, during_flood, rates = [], [], []
         for _ in range(options.rounds):
             without_flood.append(honest())

@@ -1,7 +1,7 @@
 """Counts the instructions of a whole check with callgrind. Machines of the same kind give the same counts.
 
 Subtracts the count of a shorter run from the count of a longer one, so that the start of the program
-does not count. Compares the results with instructions.json; `--record` writes this file.
+is not included. Compares the results with instructions.json; `--record` writes this file.
 """
 
 import argparse
@@ -103,9 +103,9 @@ def main():
     recorded = json.loads(RECORDED_COUNTS.read_text())
     worse = [name for name in found if found[name] > recorded[name] * (1 + TOLERANCE)]
     for name in worse:
-        print(f"{name}: {recorded[name]:,} were recorded")
+        print(f"{name}: {found[name]:,} instructions, {recorded[name]:,} were recorded")
     if worse:
-        raise SystemExit("a check needs more instructions than recorded")
+        raise SystemExit("a check needs more instructions than instructions.json records")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def table(results):
 
 
 def svg(results):
-    """Returns a bar chart with a group for each title, as SVG."""
+    """Returns a bar chart as SVG, with a group of bars for each entry of `TITLES`."""
     width, bar, label = 720, 22, 110
     rows, height = [], 14
     for kind, title in TITLES.items():

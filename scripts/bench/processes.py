@@ -13,7 +13,7 @@ WORK = ROOT / "target" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 CORES = sorted(os.sched_getaffinity(0))
-# The process under test has its own core. The load generator and Redis share the others.
+# The process under test has its own core. The load generator and Redis share the other cores.
 SERVER_CORE = str(CORES[0])
 OTHER_CORES = ",".join(str(core) for core in CORES[1:]) or SERVER_CORE
 
@@ -100,7 +100,8 @@ class Curfew(Process):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
-            # The benchmarks do not use this listener, and two replicas would need the same port.
+            # The benchmarks do not use this listener. If it was on, two replicas would need the
+            # same port.
             "LISTEN__BROWSER": "off",
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,

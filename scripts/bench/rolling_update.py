@@ -1,8 +1,8 @@
-"""Tests a rolling update under load: rolling_update.py OLD NEW. Both arguments are programs.
+"""Tests a rolling update under load: rolling_update.py OLD NEW. The arguments are the paths of the old and new program.
 
-Two replicas of the old version run on one Redis, with sessions that they started and ended. Clients check all the time,
-as proxies do. Each replica is stopped in turn, and a replica of the new version takes its place. Afterwards the new
-version upgrades the records. Every answer is compared with the session rules; the exit status is 1 if one is wrong.
+Two replicas of the old version share one Redis, and start and end sessions. Clients send checks all the time, as
+proxies do. A replica of the new version replaces each old replica, one after the other. Then the new version upgrades
+the records. The script compares every answer with the expected answer. The exit status is 1 if an answer is wrong.
 """
 
 import collections
@@ -19,7 +19,7 @@ from processes import WORK, Curfew, Keys, Redis
 CLIENTS = 4
 SESSIONS = 200
 SHORT_IDLE_SECONDS = 8
-# During this time before and after the idle limit, both answers are right.
+# The script waits this long after the idle limit, so that the unused sessions have ended.
 MARGIN_SECONDS = 1.5
 UPGRADE_SECONDS = 120
 LIMITS = {
@@ -36,7 +36,7 @@ ALLOWED = (200, None)
 
 
 class Replica(Curfew):
-    """A replica. This script uses its admin API."""
+    """A replica, with calls of its admin API."""
 
     def call(self, method, path, body=None):
         request = urllib.request.Request(f"http://{self.address('admin')}/api/v1/{path}", method=method)
@@ -60,7 +60,7 @@ class Replica(Curfew):
 
 
 class Client(threading.Thread):
-    """Sends checks to the replicas in service. If a replica refuses the connection, uses another replica."""
+    """Sends checks to the replicas in service. If a replica is unreachable, asks another replica."""
 
     def __init__(self, service, expected, seed):
         super().__init__(daemon=True)
@@ -85,7 +85,8 @@ class Client(threading.Thread):
                 response.read()
                 return response.status, response.getheader("x-session-reason")
             except (http.client.HTTPException, OSError):
-                # The server may have closed an idle connection. Like a proxy, retries with a new connection.
+                # The server may have closed an idle connection, so retry with a new connection, as a proxy
+                # does.
                 connection.close()
         return None
 
@@ -215,7 +216,7 @@ def main():
     checks = sum(client.count for client in clients)
     refused = sum(client.retry_count for client in clients)
     unavailable = sum(count for (found, _), count in wrong.items() if found and found[0] == 503)
-    print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} went to another replica")
+    print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} checks went to another replica")
     for (found, right), count in wrong.most_common():
         print(f"  {count} × {found}, expected {right}")
     if wrong or checks < 1000:

@@ -102,7 +102,9 @@ impl Server {
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("could not start {command:?} of scripts/test.sh: {error}"));
+            .unwrap_or_else(|error| {
+                panic!("could not start {command:?}: {error}; run scripts/test.sh")
+            });
         let mut server = Self { process, directory };
         for address in addresses {
             let log = server.directory.path().join("log");
