@@ -1,5 +1,4 @@
-# The daily commands. `just` alone lists them. If just is not installed, run the
-# lines by hand.
+# The daily commands. `just` alone lists them. If just is not installed, run the lines by hand.
 
 default:
     @just --list --unsorted

@@ -64,8 +64,7 @@ def run(options):
         honest = lambda: run_load_client(programs["load"], "http", address, tokens, options.seconds, 64, HONEST_REQUESTS_PER_SECOND)
         honest()
         memory = curfew.memory("VmRSS")
-        # In this round, the script sends only forged tokens, so they cause all
-        # session reads.
+        # In this round, the script sends only forged tokens, so they cause all session reads.
         before = read_session_read_count(redis), read_refused_count(curfew)
         alone = start_flood(address, forged_tokens, options.seconds)
         alone.communicate()

@@ -100,8 +100,7 @@ class Curfew(Process):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
-            # The benchmarks do not use this listener. If it was on, two replicas would need the
-            # same port.
+            # The benchmarks do not use this listener. With this listener, two replicas would need the same port.
             "LISTEN__BROWSER": "off",
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,

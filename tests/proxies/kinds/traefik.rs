@@ -18,7 +18,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let mut files = upstreams.with_mistake_in_either(files);
     files[1] = uncomment(
         &files[1],
-        "With a delegated service: list the cookies to return to the client.",
+        "If Curfew asks another authorization service (`delegated`), list the cookies to return to the client.",
     )
     .replace(
         "- _oauth2_proxy\n",

@@ -66,7 +66,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "config.tls.ops.client_ca_file: the kubelet has no client certificate, so its probes would fail. Remove this key." -}}
 {{- end -}}
 {{- if and .Values.redis.url (not .Values.secret.existing) -}}
-{{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
+{{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must outlive the pods too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
 {{- end -}}
 {{- if and (not .Values.redis.url) (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) -}}
 {{- fail "redis.url: required for more than one replica: replicas do not share sessions in memory. For a trial, set replicas to 1." -}}
