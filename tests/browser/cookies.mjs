@@ -1,5 +1,5 @@
-// Tests a browser with two cookies of the session's name, in a real Chromium behind NGINX. Curfew clears the cookies,
-// without an endless redirect.
+// Tests a real Chromium that has two cookies with the name of the session cookie, with NGINX as the proxy. Curfew
+// clears the cookies without an endless redirect.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 

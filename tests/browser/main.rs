@@ -50,7 +50,8 @@ async fn browser_recovers_from_two_session_cookies() {
     let application = loopback(free_port());
     let curfew = Listeners::free();
     let nginx = Nginx::start(curfew, application);
-    // This host name has a parent domain. Chromium resolves it to this machine.
+    // This host name has a parent domain, for which the script can set a second cookie. Chromium resolves the name
+    // to this machine.
     let url = format!("http://a.app.localhost:{}", nginx.address.port());
     let setup = Setup::memory()
         .listen_on(curfew)
@@ -104,7 +105,7 @@ async fn demo_works_in_chromium() {
     let settings = json!({ "url": url, "console": console, "token": token.trim() });
     let result = tokio::spawn(run_script("demo.mjs", settings));
     let result = result.await;
-    // Ctrl-C starts a graceful stop.
+    // SIGINT starts a graceful stop, like Ctrl-C.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());

@@ -20,8 +20,8 @@ const appUrl = (path) => `${settings.url}${path}`;
 const startsWith = (start) => (url) => url.href.startsWith(start);
 const isCallback = startsWith(appUrl("/.curfew/callback/"));
 
-// Opens a browser context for a person. Without `warning`, the context blocks the warning script: the script leaves a
-// page when it learns of the session end, and would interrupt a navigation of the test.
+// Opens a browser context for a person. Unless `warning` is set, the context blocks the warning script, because the
+// script leaves a page at the end of the session, and would interrupt a navigation of the test.
 async function openBrowser({ warning = false } = {}) {
   const context = await browser.newContext();
   if (!warning) await context.route(/warning\.js/, (route) => route.abort());
@@ -43,7 +43,7 @@ async function authenticate(page, user, issuer = settings.main) {
 const chooseProvider = (page, title = "Example") => page.getByRole("link", { name: `Sign in with ${title}` }).click();
 const shownUser = (page) => page.innerText("#who");
 const cookies = async (context) => Object.fromEntries((await context.cookies(settings.url)).map((it) => [it.name, it]));
-// Each sign-in that waits for the provider is an attempt. Its secret is in a cookie.
+// Each sign-in that waits for the provider is an attempt, and has a cookie with a secret.
 const attemptCookies = async (context) => Object.keys(await cookies(context)).filter((name) => name.startsWith("curfew-login-"));
 
 async function signIn(page, user = "alice", path = "/orders?page=2") {
@@ -70,7 +70,7 @@ async function captureCallback(page, user, path = "/.curfew/login?provider=main"
   return answer;
 }
 
-// Starts a relay to the proxy that delays data in each direction, and returns it.
+// Starts a relay to the proxy that delays data in each direction. Returns the URL of the relay.
 async function startSlowRelay(milliseconds) {
   const server = createTcpServer((near) => {
     const far = connect(new URL(settings.url).port, "127.0.0.1");
@@ -89,8 +89,8 @@ async function fetchSession(page) {
   const { subject } = await answer.json();
   const headers = { authorization: `Bearer ${settings.admin_token}` };
   const list = await (await fetch(`${settings.admin}/api/v1/sessions?subject=${subject}`, { headers })).json();
-  // Two sessions may have the same start, because the provider's times are in whole seconds. The page's session is
-  // the session with the latest activity.
+  // Two sessions may have the same start, because the provider's times are in whole seconds. So find the page's
+  // session by its latest activity.
   const live = list.sessions.filter((it) => it.state === "live");
   return live.reduce((latest, it) => (it.last_seen > latest.last_seen ? it : latest));
 }
@@ -174,7 +174,7 @@ await runCases({
     const wanted = "/orders?page=7&a=%2Fb";
     const begin = `/.curfew/login?provider=main&rd=${encodeURIComponent(appUrl(wanted))}`;
     const answer = await captureCallback(page, "alice", begin);
-    // Without the cookie of the attempt and without a session, the person can start again with the same return
+    // If the browser has no cookie of the attempt and no session, the person can start again with the same return
     // address.
     const [attempt] = await attemptCookies(context);
     await context.clearCookies({ name: attempt });
@@ -184,13 +184,14 @@ await runCases({
     await chooseProvider(page);
     await page.waitForURL(appUrl(wanted));
     const { session } = await cookies(context);
-    // The browser opens the address again, as after restoring a window or going back.
+    // The browser opens the address again, as it does when a person restores a window or goes back.
     for (let times = 0; times < 2; times++) {
       await page.goto(answer);
       assert.equal(page.url(), appUrl(wanted));
       assert.equal(await shownUser(page), "alice staff alice@example.com");
     }
-    // With the provider's answer for another person, the browser shows a page, but keeps its session (login CSRF).
+    // If the browser gets the provider's answer for another person, it opens the page of that sign-in, but keeps
+    // its own session (login CSRF).
     const other = await openBrowser();
     const otherCallback = await captureCallback(other.page, "mallory", "/.curfew/login?provider=main&rd=/theirs");
     await page.goto(otherCallback);
@@ -222,7 +223,7 @@ await runCases({
         };
         for (let pollers = 0; pollers < 6; pollers++) poll();
       }, `${slow}/poll`);
-      // Each sign-in ends the previous session while the tab still polls with that session.
+      // Each sign-in ends the previous session while the first tab still polls with that session.
       for (const [tab, answer, path] of [[one, answers[0], "/one"], [two, answers[1], "/two"]]) {
         await sleep(300);
         const [issued] = await Promise.all([
@@ -245,7 +246,7 @@ await runCases({
     await signIn(page);
     await page.goto("about:blank");
     await sleep(16500);
-    // The provider still has a session, but Curfew asks it for a new authentication.
+    // The provider still has a session, but Curfew asks the provider for a new authentication.
     await page.goto(appUrl("/.curfew/login?provider=main&rd=/back"));
     await authenticate(page, "alice");
     await page.waitForURL(appUrl("/back"));
@@ -263,7 +264,7 @@ await runCases({
       if (forget) await context.clearCookies({ name: "session" });
       await page.goto(appUrl("/orders?page=3"));
       await chooseProvider(page);
-      // The provider still has a session.
+      // The provider still has a session, but asks for a new authentication.
       await authenticate(page, "alice");
       await page.waitForURL(appUrl("/orders?page=3"));
       assert.equal(await shownUser(page), "alice staff alice@example.com");
@@ -492,11 +493,11 @@ await runCases({
     await assertRefused(answer, 403);
     assert.doesNotMatch(await page.content(), /evil/);
     await assertAccessible(page, "the page after a failed sign-in");
-    // A script cannot start a sign-in. The response names the reason.
+    // A script cannot start a sign-in, so the response is 401 with the reason.
     const headers = { "sec-fetch-mode": "cors" };
     const script = await context.request.get(appUrl("/.curfew/login"), { headers, maxRedirects: 0 });
     assert.deepEqual([script.status(), script.headers()["x-session-reason"]], [401, "no_credential"]);
-    // A frame gets a link for the whole window.
+    // A frame gets a link that opens the whole window.
     const framed = { "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe" };
     const frame = await context.request.get(appUrl("/.curfew/login"), { headers: framed, maxRedirects: 0 });
     assert.equal(frame.status(), 401);

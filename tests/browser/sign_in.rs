@@ -30,7 +30,7 @@ async fn sign_in_through_traefik() {
 async fn sign_in_through_ingress_nginx() {
     let (curfew, application) = (Listeners::free(), loopback(free_port()));
     // Uses the setting in the file's comment, but without TLS.
-    let documented_setting = "For sign-in by Curfew itself: https://$host/.curfew/login";
+    let documented_setting = "If Curfew itself signs people in, write https://$host/.curfew/login";
     assert!(read_deploy_file("nginx/ingress.yaml").contains(documented_setting));
     let host = ingress_nginx::Host {
         name: "_",
@@ -41,11 +41,11 @@ async fn sign_in_through_ingress_nginx() {
     sign_in("ingress-nginx", nginx.address, curfew, application).await;
 }
 
-/// Starts Curfew and the providers, and runs the sign-in script. The browser reaches them and the application through
-/// the proxy at the address `proxy`.
+/// Starts Curfew and the providers, and runs the sign-in script. The browser reaches Curfew and the application
+/// through the proxy at the address `proxy`.
 async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: SocketAddr) {
     let url = format!("http://{proxy}");
-    // The ID tokens of one provider have all claims. The other provider returns some claims only at its UserInfo
+    // The ID tokens of one provider have all claims, but the other provider returns some claims only at its UserInfo
     // endpoint.
     let admin = loopback(free_port());
     let main = Provider::start("127.0.0.1", "main", false, &url, curfew.browser, admin);
@@ -111,7 +111,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// Starts a provider for the Curfew at `url`. It sends logout notices to Curfew.
+    /// Starts a provider for the Curfew at `url`. The provider sends logout notices to Curfew.
     fn start(
         host: &str,
         name: &str,

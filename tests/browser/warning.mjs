@@ -1,5 +1,4 @@
-// Tests the warning in a real Chromium, in two tabs of an application that includes the script. Prints one line for
-// each step, and stops at the first fault.
+// Tests the warning dialog in a real Chromium, in tabs of an application that includes the warning script.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 

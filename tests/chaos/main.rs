@@ -1,8 +1,8 @@
-//! Tests faults under load. Two replicas of Curfew share a store. A load generator knows the correct answer to each
-//! request. While the load runs, the store, the network or a replica fails.
+//! Tests faults under load. Two replicas of Curfew share a store. A load generator computes the correct answer to
+//! each request. While the load runs, the store, the network or a replica fails.
 //!
-//! The program prints one row for each scenario, and the wrong answers. To run some scenarios only, pass parts of
-//! their names as arguments. With `CURFEW_CHAOS=long` each scenario runs several times, with longer phases.
+//! The program prints one row for each scenario, and the wrong answers. To run only some scenarios, pass parts of
+//! their names as arguments. With `CURFEW_CHAOS=long`, each scenario runs several times, with longer phases.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,6 @@
-//! Decides whether an answer is correct, with its own implementation of the session limits. The model knows when a
-//! request was sent and when its answer arrived. The replica decided at some time in between. An answer is wrong only
-//! if it is wrong for each possible time of the decision.
+//! Decides whether an answer is correct, with its own implementation of the session limits. The replica decides at
+//! some time between the sending of a request and the arrival of its answer. So an answer is wrong only if it is wrong
+//! for each of these times.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub const DEFAULT: Policy = Policy {
 };
 
 /// The idle limit is short enough to show whether activity on one replica counts on the other replica. It is long
-/// enough that the exact time of the write does not matter.
+/// enough that the exact time of a write to the store does not matter.
 pub const MEDIUM: Policy = Policy {
     name: "medium",
     idle: Duration::from_secs(6),
@@ -67,7 +67,7 @@ pub enum Severity {
     Unconfirmed,
 }
 
-/// The facts that the load generator knows about one session. It sends the requests of a session one after the other.
+/// The facts that the load generator has about one session. It sends the requests of a session one after the other.
 pub struct Model {
     policy: Policy,
     /// The severity of a wrong answer if the store loses the sign-in.
@@ -82,7 +82,7 @@ pub struct Model {
     may_have_ended: bool,
     /// `Some` after the session has ended: the severity of an answer that allows the session again.
     ended: Option<Severity>,
-    /// For each replica, the time from which it must know that the session has ended.
+    /// For each replica, the time from which the replica must deny the session, because the session has ended.
     end_known_since: [Option<Instant>; 2],
 }
 
@@ -123,11 +123,11 @@ impl Model {
         }
         if check.status == Some(200) {
             self.last_use_sent = check.sent;
-            let known =
+            let must_deny =
                 self.end_known_since[check.replica].is_some_and(|since| check.sent >= since);
             return self
                 .ended
-                .filter(|_| known)
+                .filter(|_| must_deny)
                 .map(|severity| (Mistake::Admission, severity));
         }
         // The only correct denial is 401. Every other status is wrong.
@@ -147,7 +147,7 @@ impl Model {
         lost.then_some((Mistake::Denial, self.sign_in_severity))
     }
 
-    /// Returns whether the session was within its limits at each possible time of the decision.
+    /// Returns whether the session was within its limits at each time at which the replica may have decided.
     fn must_be_live(&self, exchange: &Exchange) -> bool {
         let idle = exchange.arrived - self.last_use_sent;
         let age = exchange.arrived - self.sign_in_sent;

@@ -54,7 +54,8 @@ impl Record {
         self.observations().recovery.record_check(session, check);
     }
 
-    /// Records an event on the servers. The details of later wrong answers contain it.
+    /// Records an event on the servers. The details of later wrong answers contain the last event
+    /// before them.
     pub fn add_event(&self, what: &'static str) {
         self.observations().last_event = Some((Instant::now(), what));
     }

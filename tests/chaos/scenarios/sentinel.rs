@@ -23,8 +23,8 @@ pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
     environment.finish().await;
 }
 
-/// The primary hangs. When it continues, it has old data, and acts as a primary until a sentinel demotes it. It does
-/// not know which sessions ended during the hang. During the hang, the new primary has only one replica, so one replica
+/// The primary hangs. When it continues, it acts as a primary until a sentinel demotes it, but its data lacks the
+/// session ends that happened during the hang. During the hang, the new primary has only one replica, so one replica
 /// must confirm a change.
 pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     let group = SentinelGroup::start().await;

@@ -27,14 +27,14 @@ pub async fn redis_hangs(record: &Arc<Record>, length: RunLength) {
     let environment = Environment::start(&server.url(), record, length).await;
     server.freeze();
     record.begin_fault("redis hangs");
-    // The hang lasts three seconds in long runs, too, because this time is the purpose of the scenario.
+    // The hang lasts three seconds in long runs, too, because the scenario tests a hang of this length.
     tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
     record.begin_recovery("redis continues");
     environment.finish().await;
 }
 
-/// When Redis is full, sign-ins fail. Sessions can still be checked and ended.
+/// When Redis is full, sign-ins fail, but Curfew can still check and end sessions.
 pub async fn redis_is_full(record: &Arc<Record>, length: RunLength) {
     let server = RedisServer::start_with_options(&["--maxmemory-policy", "noeviction"]);
     let environment = Environment::start(&server.url(), record, length).await;
@@ -54,16 +54,30 @@ pub async fn redis_is_full(record: &Arc<Record>, length: RunLength) {
     for (number, session) in sessions.iter_mut().enumerate() {
         let replica = number % 2;
         let check = session.check(replica).await;
-        assert_eq!(check.status, Some(200), "a check: {}", check.reason);
+        assert_eq!(
+            check.status,
+            Some(200),
+            "a check with a full Redis: {}",
+            check.reason
+        );
         let sign_in = environment
             .load
             .client
             .sign_in(replica, "too many", "default")
             .await;
-        assert_eq!(sign_in.status, Some(503), "a sign-in: {}", sign_in.body);
+        assert_eq!(
+            sign_in.status,
+            Some(503),
+            "a sign-in with a full Redis: {}",
+            sign_in.body
+        );
         let revocation = session.revoke(replica).await;
         let answer = &revocation.body;
-        assert_eq!(revocation.status, Some(200), "a revocation: {answer}");
+        assert_eq!(
+            revocation.status,
+            Some(200),
+            "a revocation with a full Redis: {answer}"
+        );
         session.check(1 - replica).await;
         environment.pause(0.3).await;
     }
@@ -74,6 +88,11 @@ pub async fn redis_is_full(record: &Arc<Record>, length: RunLength) {
         .client
         .sign_in(0, "welcome", "default")
         .await;
-    assert_eq!(sign_in.status, Some(201), "a sign-in: {}", sign_in.body);
+    assert_eq!(
+        sign_in.status,
+        Some(201),
+        "a sign-in with free memory: {}",
+        sign_in.body
+    );
     environment.finish().await;
 }
