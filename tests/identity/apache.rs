@@ -1,4 +1,5 @@
-//! Apache with mod_auth_openidc. Curfew asks it about sessions as a delegated service.
+//! Runs Apache with mod_auth_openidc, which signs people in. Curfew asks Apache about their sessions
+//! (`delegated`).
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +12,8 @@ pub struct Apache {
 }
 
 impl Apache {
-    /// Starts Apache, which signs people in with the provider `issuer`. `public` is its public address.
+    /// Starts Apache, which signs people in with the provider `issuer`. `public` is the public address
+    /// of Apache.
     pub fn start(address: SocketAddr, issuer: &str, public: &str) -> Self {
         let configuration = CONFIGURATION
             .replace("ADDRESS", &address.to_string())

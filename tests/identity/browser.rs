@@ -64,8 +64,8 @@ impl Browser {
         Some(response.url().join(location).unwrap().to_string())
     }
 
-    /// Follows redirects until a response is no redirect, or the target begins with `end`. Returns the last address.
-    /// On the provider's sign-in page, signs in as `user`.
+    /// Follows redirects until the target begins with `end`, and returns the last address. On the provider's sign-in
+    /// page, signs in as `user`. Panics if another response is no redirect.
     pub async fn follow(&mut self, url: &str, user: &str, end: &str) -> Url {
         let mut url = url.to_owned();
         for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Apache signs people in, and Curfew asks it for their identity. Curfew ends these sessions on time.
+//! Apache signs people in, and Curfew asks Apache for their identity. Curfew ends these sessions on time.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ async fn sessions_of_another_service_end_on_time() {
         !browser.cookies.contains_key(SESSION_COOKIE),
         "the denial should clear the cookie"
     );
-    // Apache still has the session.
+    // Apache still has the session, but Curfew denies it.
     let mut stolen_cookie_browser = Browser::new();
     stolen_cookie_browser
         .cookies

@@ -42,7 +42,8 @@ struct Stack {
 impl Stack {
     /// Starts a stack that accepts the provider's tokens as credentials. The sessions have these limits.
     async fn start(idle: &str, absolute: &str) -> Self {
-        // The provider needs the address for logout notices, and Curfew needs the address of the provider.
+        // Choose Curfew's addresses before both start: the provider sends logout notices to Curfew, and Curfew
+        // needs the address of the provider.
         let listeners = Listeners::free();
         let backend = Backend::start().await;
         let nginx = Nginx::start(listeners, backend.address);

@@ -24,8 +24,8 @@ struct OauthProxyStack {
 }
 
 impl OauthProxyStack {
-    /// Starts the stack with the documented files. It changes addresses and times, and sets `replacements` in
-    /// oauth2-proxy's file.
+    /// Starts the stack with the documented files. Changes addresses and times in these files, and applies
+    /// `replacements` to oauth2-proxy's file.
     async fn start(replacements: &[(&str, &str)]) -> Self {
         Self::start_with_max_age(replacements, None).await
     }
@@ -223,7 +223,7 @@ async fn after_a_timeout_people_authenticate_again() {
         !browser.cookies.contains_key(SESSION_COOKIE),
         "the denial should clear the cookie of oauth2-proxy"
     );
-    // The browser still has a session at the provider. The provider asks for a new authentication nevertheless.
+    // The browser still has a session at the provider, but the provider asks for a new authentication.
     stack.follow_to_provider(&mut browser).await;
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
@@ -237,7 +237,8 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
 
-/// Without `prompt=login`, the provider answers from its own session. Curfew detects that nobody authenticated.
+/// Without `prompt=login`, the provider answers from its own session. But Curfew detects that nobody
+/// authenticated.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
     let stack = OauthProxyStack::start(&REPLACEMENTS_WITHOUT_PROMPT).await;
@@ -319,7 +320,8 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     assert_eq!(stack.live_sessions("alice").await, 0);
 }
 
-/// A user can remove `prompt=login` from the request to the provider. Then the token has no authentication time.
+/// A user can remove `prompt=login` from the request to the provider. Then the token has no authentication time,
+/// so Curfew denies the request.
 #[tokio::test]
 async fn removing_prompt_login_from_the_request_gives_no_access() {
     let stack = OauthProxyStack::start(&[]).await;
@@ -411,7 +413,7 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
     );
 }
 
-/// oauth2-proxy asks for no new authentication, and Curfew has `max_age: off`.
+/// oauth2-proxy asks for no new authentication, and Curfew has `max_age: off`, so a person can return without one.
 #[tokio::test]
 async fn the_probe_detects_a_return_without_authentication() {
     let stack = OauthProxyStack::start_with_max_age(

@@ -45,7 +45,7 @@ let givesRefreshTokens = true;
 const createProvider = () => {
   const provider = new Provider(issuer, {
     clients,
-    // A key rotation creates a new provider. This storage keeps its content.
+    // A key rotation creates a new provider, but the content of this storage stays.
     adapter: (model) => new MemoryAdapter(model),
     jwks: { keys },
     cookies: { keys: ['not a secret'] },

@@ -1,4 +1,5 @@
-//! Revalidation: Curfew asks the provider about sessions of its own sign-in while they are in use.
+//! Tests revalidation: while a session is in use, Curfew asks the provider whether the person may stay
+//! signed in.
 
 use ::curfew::clock::Stopwatch;
 
@@ -166,7 +167,7 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
-/// In this test, the provider sends no logout notice.
+/// In this test, the provider sends no logout notice, so only revalidation can end the session.
 #[tokio::test]
 async fn the_end_of_the_provider_session_ends_the_session() {
     let (alice, mut browser) = RevalidationStack::start().await;
@@ -208,7 +209,8 @@ async fn changed_groups_arrive_at_the_application() {
     assert_eq!(changed[0]["curfew.actor.kind"], "provider");
 }
 
-/// The provider rotates refresh tokens, and revokes all tokens of a sign-in when an old one is used again.
+/// The provider rotates refresh tokens. If a replica used an old refresh token again, the provider would
+/// revoke all tokens of the sign-in.
 #[tokio::test]
 async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
     let (alice, _) = RevalidationStack::start().await;

@@ -11,7 +11,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
     let mut browser = Browser::new();
     let first_tokens = stack.provider.sign_in(&mut browser, "alice").await;
     stack.assert_allowed(&first_tokens.id_token, "alice").await;
-    // The provider now signs with a key that Curfew does not know yet.
+    // The provider signs with a key that Curfew has not fetched yet.
     stack.provider.rotate_keys(false).await;
     let second_tokens = stack.provider.refresh(&first_tokens).await;
     assert_ne!(
@@ -34,7 +34,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         .await
         .1;
     assert_eq!(count["live"], 1, "there should be one session: {count}");
-    // Tokens that the old key signed are no longer valid. The session is still valid.
+    // Tokens that the old key signed become invalid, but the session stays valid.
     stack.provider.rotate_keys(true).await;
     eventually("Curfew no longer accepts the old key", async || {
         stack.get(&first_tokens.id_token).await.status() == 401

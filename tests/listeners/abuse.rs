@@ -1,5 +1,5 @@
-//! Clients that do not read answers, or send too much. On every listener, memory stays bounded, and the client
-//! receives each refusal.
+//! Tests clients that do not read answers, or send too much. On every listener, memory stays bounded, and the
+//! client receives each refusal.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -162,7 +162,7 @@ async fn every_refusal_reaches_the_client() {
     }
 }
 
-/// Some proxies send the client's body with the check. The body does not change the answer.
+/// Some proxies send the client's body with the check, but the body does not change the answer.
 #[tokio::test]
 async fn the_body_of_a_check_is_read_and_ignored() {
     let curfew = Setup::memory().start();
@@ -198,7 +198,8 @@ async fn the_body_of_a_check_is_read_and_ignored() {
             assert_eq!(answer.status(), status, "{path} {size}");
         }
     }
-    // If the body is larger than the drain limit, the client receives the answer, and the connection closes.
+    // If the body is larger than the drain limit (the bytes that Curfew reads and discards), the client
+    // receives the answer, and the connection closes.
     let head = CHECK.replace("\r\n\r\n", "\r\ncontent-length: 100000000\r\n\r\n");
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -252,7 +253,6 @@ async fn unknown_methods_are_answered() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// A client that sends forged tokens does not fill the log.
 #[tokio::test]
 async fn forged_tokens_do_not_fill_the_log() {
     let curfew = Setup::memory().set("LOG__FILTER", "info").start();

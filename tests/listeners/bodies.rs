@@ -1,4 +1,4 @@
-//! Proxies send the client's body with the check. No upload fails.
+//! Tests proxies that send the client's body with the check: no upload fails.
 
 use bytes::Bytes;
 use futures_util::future::join_all;

@@ -145,7 +145,8 @@ async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error
     endpoint.unwrap().tls_config(tls).unwrap().connect().await
 }
 
-/// Returns whether the server refuses the connection. The client may see this only at its first call.
+/// Returns whether the server refuses the connection. Sends a call too, because the client may detect the refusal
+/// only then.
 async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
     match connect(curfew, tls).await {
         Err(_) => true,

@@ -103,7 +103,7 @@ async fn http_2_works_without_tls() {
     join_all(checks).await;
 }
 
-/// `POST` has the same first letter as the HTTP/2 preface.
+/// The method `PROPFIND` begins with the same letters as the HTTP/2 preface, `PRI`.
 #[tokio::test]
 async fn a_request_may_arrive_byte_by_byte() {
     let curfew = Setup::memory().start();

@@ -1,5 +1,5 @@
-//! Curfew disconnects a client that exceeds a limit. Other clients are not affected. Each request needs a permit, and a
-//! listener has a fixed number of permits.
+//! Curfew disconnects a client that exceeds a limit, but other clients are not affected. Each open request takes a
+//! permit, and a listener has a fixed number of permits.
 
 use std::net::SocketAddr;
 
@@ -147,7 +147,7 @@ async fn endless_heads_are_cut_off() {
     assert_eq!(curfew.check(&session).await.0, 200);
 }
 
-/// While Redis hangs, Curfew sheds excess requests at once, and not after their timeout.
+/// While Redis hangs, Curfew answers excess requests with 503 at once, and not after their timeout.
 #[tokio::test]
 async fn excess_requests_are_shed_at_once() {
     let redis = RedisServer::start();
@@ -215,7 +215,7 @@ async fn excess_requests_are_shed_at_once() {
     assert_eq!(curfew.fetch_session(&session).await["state"], "live");
 }
 
-/// Slow uploads take no permits of other requests. Curfew keeps only a few slow uploads.
+/// Slow uploads take no permits of other requests, because Curfew keeps only a few slow uploads.
 #[tokio::test]
 async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
@@ -243,7 +243,7 @@ async fn slow_uploads_take_no_permit_of_other_requests() {
     }
 }
 
-/// An answer that the client does not read holds its permit.
+/// An answer keeps its permit until the client has read it.
 #[tokio::test]
 async fn unread_answers_hold_permits() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "20").start();
@@ -286,7 +286,8 @@ pub fn resident_kib(curfew: &Curfew) -> u64 {
         .unwrap()
 }
 
-/// Each call with an incomplete message holds a permit. Without a permit, Curfew does not read the message of a call.
+/// Each call with an incomplete message takes a permit. If no permit is free, Curfew does not read the message of a
+/// call.
 #[tokio::test]
 async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();

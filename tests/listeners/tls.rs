@@ -1,5 +1,5 @@
-//! Tests TLS on each HTTP listener with curl, and the addresses of the listeners. `docs/tls.md` and `tests/proxies`
-//! cover the listeners that proxies use.
+//! Tests TLS on each HTTP listener with curl, and the addresses of the listeners. `tests/proxies` tests the
+//! listeners behind proxies with TLS.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::curfew::{Curfew, Setup};
 use crate::support::eventually;
 use crate::support::tls::Certificates;
 
-/// Turns on TLS on a listener. `client_name` is the required name of clients.
+/// Turns on TLS on a listener. If `client_name` is set, clients need a certificate with this name.
 fn with_tls(
     setup: Setup,
     listener: &str,
@@ -96,7 +96,8 @@ async fn each_http_listener_serves_tls() {
     }
 }
 
-/// Browsers use HTTP/2 over TLS. Its requests have no header `Host`, which the console compares with the origin.
+/// Over TLS, browsers use HTTP/2. Its requests have no header `Host`, although the console compares the host
+/// with the origin.
 #[tokio::test]
 async fn the_console_accepts_forms_over_tls() {
     let certificates = Certificates::generate();
@@ -148,7 +149,7 @@ fn commands_present_a_client_certificate() {
     );
 }
 
-/// A reload changes the names of clients. It does not turn off client certificates or TLS.
+/// A reload changes the names of clients, but does not turn off client certificates or TLS.
 #[tokio::test]
 async fn a_reload_changes_names_and_removes_no_protection() {
     let certificates = Certificates::generate();
