@@ -102,7 +102,7 @@ async function validate(document, schema, reportMistake) {
     for (const { instancePath, keyword, message } of error.errors) {
       const keys = instancePath.split("/").slice(1);
       const at = keys.reduce((at, key) => at + (/^\d+$/.test(key) ? `[${key}]` : `.${key}`), "").slice(1);
-      // The package does not know this filter type, which is in the experimental channel only.
+      // The schema of the package lacks this filter type, which is only in the experimental channel.
       const value = keys.reduce((value, key) => value?.[key], document);
       const isFilter = /^spec\.rules\[\d+\]\.filters\[\d+\]\.type$/.test(at);
       if (isFilter && keyword === "enum" && value === "ExternalAuth") continue;
@@ -111,8 +111,8 @@ async function validate(document, schema, reportMistake) {
   }
 }
 
-// Reports the errors of the schema's types: unknown fields, and fields of a wrong type. For this, it compiles a
-// program in memory in which each document is a typed constant.
+// Reports the errors of the schema's types: unknown fields, and fields of a wrong type. For this, compiles a
+// program in memory, in which each document is a typed constant.
 function checkTypes(typedDocuments) {
   const sources = new Map();
   for (const [index, { document, schema }] of typedDocuments.entries()) {
@@ -149,7 +149,7 @@ export const document: T = ${JSON.stringify(document)};`;
   }
 }
 
-// Converts a position in the source of this program into a path in the document.
+// Converts a position in the source of the program in memory into a path in the document.
 function documentPath(source, position) {
   let at = "";
   const visit = (node) => {

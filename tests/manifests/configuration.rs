@@ -23,7 +23,6 @@ fn the_example_configuration_matches_the_schema() {
     assert!(output.status.success(), "{mistakes}");
 }
 
-/// The schema and the program accept the same configurations.
 #[test]
 fn the_schema_and_the_program_accept_the_same_configurations() {
     let dir = tempfile::tempdir().unwrap();

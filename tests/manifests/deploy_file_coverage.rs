@@ -1,4 +1,4 @@
-//! For each file in `deploy/`, a test loads, renders or validates it.
+//! Checks that a test loads, renders or validates each file in `deploy/`.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
-//! The tests, verdicts and files that the documentation names exist.
+//! Checks that the tests, verdicts and files that the documentation names exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Adds the names of all functions with an attribute `test` to `names`.
+/// Adds the names of all Rust functions in `folder` to `names`. The tests are among them.
 fn collect_test_names(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -59,7 +59,7 @@ fn the_threat_model_names_existing_tests() {
     }
 }
 
-/// The verdicts in the operations guide are the labels of the metric.
+/// Each verdict in the operations guide is a verdict in the code.
 #[test]
 fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -211,7 +211,7 @@ fn the_chart_is_valid() {
         assert_reachable(&rendered);
         let others = super::run_checker(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
-        // The checker has no schema for some kinds, which another validator checks.
+        // The checker has no schema for some kinds. The validation above covers these kinds.
         let mistakes = mistakes
             .lines()
             .filter(|line| !line.contains("no schema for"));
@@ -317,7 +317,7 @@ fn relative_path(to: &std::path::Path, from: &std::path::Path) -> String {
     format!("{up}{}", to.strip_prefix("/").unwrap().display())
 }
 
-/// Probes, the test of the release and Prometheus use the scheme of the ops listener.
+/// Probes, the Helm test and Prometheus use the scheme of the ops listener.
 #[test]
 fn clients_of_the_ops_listener_use_its_scheme() {
     for (tls, scheme) in [

@@ -1,4 +1,4 @@
-//! No file contains the names and phrases that `docs/language.md` replaces.
+//! Checks that no file contains the names and phrases that `docs/language.md` replaces.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,8 @@ fn find_replaced_terms(
     }
     let is_code = name.ends_with(".rs");
     for (number, line) in (1..).zip(text.lines()) {
-        // Names must not occur in code. Comments may use the same words with their usual meaning.
+        // The names must not occur in code, but comments may use the same words with their usual
+        // meaning.
         let code = line.split("//").next().unwrap();
         let identifiers = if is_code {
             identifiers_in(code)

@@ -59,7 +59,6 @@ fn alert_names() -> Vec<String> {
     names.collect()
 }
 
-/// The operations guide describes each alert.
 #[test]
 fn the_operations_guide_describes_each_alert() {
     let guide = include_str!("../../docs/operations.md");
@@ -92,7 +91,6 @@ fn dashboard_queries() -> Vec<String> {
         .collect()
 }
 
-/// The parser of Prometheus accepts every query.
 #[test]
 fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = dashboard_queries()
@@ -117,7 +115,7 @@ fn prometheus_accepts_the_queries_of_the_dashboard() {
     ]));
 }
 
-/// Queries use only documented metrics. `tests/process/operation.rs` tests that each documented metric exists.
+/// Queries use only documented metrics, and `tests/process/operation.rs` tests that each documented metric exists.
 #[test]
 fn queries_use_existing_metrics() {
     let page = include_str!("../../docs/configuration.md");
@@ -147,7 +145,7 @@ fn queries_use_existing_metrics() {
     assert!(used_metrics.len() > 20, "{used_metrics:?}");
 }
 
-/// Panels do not overlap, and each has a description.
+/// Panels do not overlap, and each panel has its own ID and a title.
 #[test]
 fn dashboard_panels_do_not_overlap() {
     let dashboard = read_dashboard();

@@ -88,8 +88,8 @@ impl IdentityHeaders {
     }
 }
 
-/// Returns a name as many applications read it. They replace every character except letters and digits with an
-/// underscore.
+/// Returns a header name as many applications read it: with an underscore instead of each character that is no
+/// letter and no digit.
 fn to_underscores(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()

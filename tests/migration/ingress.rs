@@ -6,7 +6,7 @@ use crate::proxies::Proxy;
 use crate::snippet::replace_all;
 use crate::support::nginx::Nginx;
 
-/// The controller's image contains these modules. Debian's NGINX must load them.
+/// The controller's image contains these modules, but Debian's NGINX must load them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";

@@ -49,8 +49,8 @@ pub async fn assert_bodies_arrive(harness: &Harness, session: &CreatedSession) {
     assert_eq!(harness.application.take_one().body, body);
 }
 
-/// Asserts that the denial of an ended session names the reason. It must not clear the cookie, because it could
-/// arrive after a newer sign-in.
+/// Asserts that the denial of an ended session names the reason. The denial must not clear the cookie, because
+/// the denial could arrive after a newer sign-in.
 pub async fn assert_ended_session_is_denied(harness: &Harness) {
     let session = harness.curfew.sign_in("alice").await;
     harness.curfew.revoke(&session).await;

@@ -48,8 +48,8 @@ async fn nginx_with_address_and_path_changed_redirects_scripts_without_a_target(
     assert_browser_endpoints_reach_application(&harness, &session).await;
 }
 
-/// The snippet `authelia-location-basic.conf` sets two headers of `/forward-auth`. Curfew denies a check on
-/// `/auth-request` with such headers.
+/// The snippet `authelia-location-basic.conf` sets two headers of `/forward-auth`, but Curfew denies a
+/// check on `/auth-request` with such headers.
 #[tokio::test]
 async fn nginx_with_the_basic_snippet_denies_every_request() {
     let method = "proxy_set_header X-Original-Method $request_method;";

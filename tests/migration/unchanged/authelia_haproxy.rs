@@ -60,7 +60,8 @@ async fn start_with_changed_path(snippet: &Snippet) -> Harness {
     harness
 }
 
-/// If `Host` contains several hosts, HAProxy 2.6 routes with any of them. With `req.hdr`, Curfew gets the last host.
+/// If `Host` contains several hosts, HAProxy 2.6 may route with any of them, but Curfew gets only the last host
+/// (`req.hdr`).
 #[tokio::test]
 async fn haproxy_2_6_serves_a_request_for_two_hosts() {
     let harness = start_with_changed_path(&AUTHELIA_HAPROXY_2_6).await;

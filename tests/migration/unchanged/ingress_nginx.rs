@@ -53,7 +53,8 @@ async fn with_auth_request_sessions_work_but_the_check_can_name_another_host() {
     }
 }
 
-/// `/forward-auth` needs the ConfigMap. Without it, the check does not have the headers that name the request.
+/// `/forward-auth` needs the ConfigMap. Without this ConfigMap, the check lacks the headers with the host, path and
+/// method of the request.
 #[tokio::test]
 async fn without_the_config_map_forward_auth_denies_every_request() {
     for (snippet, path, _) in SNIPPETS {
@@ -64,8 +65,8 @@ async fn without_the_config_map_forward_auth_denies_every_request() {
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header_or_empty("www-authenticate"), missing);
         }
-        // A client cannot supply the missing headers itself, because Curfew requires all of them, and the controller
-        // removes one.
+        // A client cannot supply the missing headers itself, because Curfew requires all of these headers, and the
+        // controller removes one of them.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),
