@@ -53,7 +53,7 @@ async fn a_hanging_redis_does_not_delay_the_answer() {
         (response.status().as_u16(), reason_of(&response)),
         (500, "store_unavailable")
     );
-    // Curfew answers after its store timeout of 1 s. NGINX would wait for 2 s.
+    // Curfew answers after its store timeout of 1 s, and NGINX waits for up to 2 s.
     assert!(stopwatch.seconds() < 1.9, "{} s", stopwatch.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {

@@ -48,7 +48,7 @@ impl Stack {
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, absolute)
-            // NGINX waits for an answer for 2 s.
+            // The timeouts are shorter than the 2 s for which NGINX waits for an answer.
             .set("STORE__COMMAND_TIMEOUT", "1s")
             .set("STORE__CHECK_TIMEOUT", "1s");
         let curfew = setup.start();

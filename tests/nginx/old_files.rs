@@ -114,7 +114,7 @@ impl OldProxy {
 }
 
 /// Checks work with the old files. The files do not route the pages for browsers to the browser listener, so these
-/// pages are missing. The log reports this, with the port.
+/// pages are missing. The log reports the missing routes, with the port of the browser listener.
 #[tokio::test]
 async fn old_proxy_files_work_and_missing_routes_are_logged() {
     for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
@@ -158,7 +158,8 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
     }
 }
 
-/// The old file forwards a header of the client, so Curfew denies such requests. The log names the fix.
+/// The old file forwards a header of the client that Curfew rejects. So Curfew denies requests with this header,
+/// and the log names the fix.
 #[tokio::test]
 async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     let curfew = Setup::memory().start();

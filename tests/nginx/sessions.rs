@@ -1,4 +1,4 @@
-//! Sessions live, time out and are revoked.
+//! Tests that activity keeps sessions live, and that sessions time out and can be revoked.
 
 use super::*;
 

@@ -27,8 +27,8 @@ async fn sleep_seconds(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
-/// The clock of Redis is ahead or behind for a while. A session in use continues, and an unused session
-/// ends at its idle limit.
+/// Even if the clock of Redis is ahead or behind for a while, a session in use continues, and an unused session ends
+/// at its idle limit.
 #[tokio::test]
 async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
     let jumps = [
@@ -69,7 +69,8 @@ async fn assert_sessions_end_despite_jump(offset_seconds: i64, duration_seconds:
         }
         sleep_seconds(0.3).await;
     }
-    // The tolerance covers the time of the measurement, and the two seconds between two runs of the sweeper.
+    // The tolerance covers the time of the measurement, and the two seconds between two runs of the sweeper (the task
+    // that ends unused sessions).
     let ended = ended.expect("the unused session should have ended within 20 s");
     assert!(
         (5.0..15.0).contains(&ended),
@@ -83,8 +84,8 @@ async fn assert_sessions_end_despite_jump(offset_seconds: i64, duration_seconds:
     assert!(stopwatch.seconds() < 40.0, "{} s", stopwatch.seconds());
 }
 
-/// After a jump of the clock, a replica that starts uses the decision time of the other replicas. All replicas report
-/// the difference until an operator decides.
+/// After a jump of the clock, a replica that starts uses the decision time of the other replicas (their common time
+/// for decisions). All replicas report the difference until an operator decides.
 #[tokio::test]
 async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
@@ -94,7 +95,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     fault_proxy.set_fault(Fault::ClockOffset(HOUR_SECONDS));
     let two = setup.start();
     assert_eq!(two.check(&session).await, ALLOWED);
-    // The measured difference is some milliseconds more or less than an hour. The text rounds it.
+    // The measured difference is some milliseconds more or less than an hour, but the text rounds the difference.
     let warning = "the clock of Redis is 3600.0 s ahead of decision time";
     for curfew in [&one, &two] {
         eventually("readyz reports the clock difference", async || {
@@ -130,7 +131,8 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
         .await;
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    // When the operator accepts the clock of Redis, decision time moves forward by more than the idle limit.
+    // When the operator accepts the clock of Redis, decision time moves forward by more than the idle limit, so the
+    // session ends.
     let accepted = run_in_background(&setup, &["clock", "--accept", "store"]).await;
     assert!(accepted.status.success(), "{}", to_text(&accepted.stderr));
     for curfew in [&one, &two] {

@@ -1,4 +1,4 @@
-//! Tests of the commands that explain a configuration.
+//! Tests the commands that explain a configuration.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Operators use the console on two replicas.
+//! Tests the console on two replicas.
 
 use reqwest::StatusCode;
 
@@ -30,7 +30,8 @@ async fn open_console(curfew: &Curfew, cookie: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// Waits for an audit event with this name, and returns the first one. The log arrives a moment after the answer.
+/// Waits for an audit event with this name, and returns the first one. Waiting is necessary, because Curfew writes the
+/// log a moment after the answer.
 async fn first_audit_event(curfew: &Curfew, event: &str) -> Value {
     eventually("the audit event is logged", async || {
         !curfew.audit_events(event).is_empty()
@@ -60,7 +61,8 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         ),
         (200, 200)
     );
-    // For a check, the value of the console cookie is no credential, neither in its own cookie nor as session cookie.
+    // A check accepts the value of the console cookie in no cookie: not in the console cookie, and not in the session
+    // cookie.
     let (_, value) = cookie.split_once('=').unwrap();
     for cookie_line in [format!("__Host-session={value}"), cookie.clone()] {
         assert_eq!(

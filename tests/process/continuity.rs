@@ -12,7 +12,7 @@ async fn a_restart_with_redis_loses_nothing() {
     let curfew = setup.start();
     let (live, ended) = (curfew.sign_in("alice").await, curfew.sign_in("alice").await);
     curfew.revoke(&ended).await;
-    // The touch interval is 15 s, so Curfew has not written the activity yet.
+    // Curfew writes activity only every 15 s (the touch interval), so it has not written this activity yet.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(curfew.check(&live).await, ALLOWED);
     let before = curfew.fetch_session(&live).await;
@@ -39,7 +39,8 @@ async fn a_restart_with_redis_loses_nothing() {
     assert_eq!(curfew.check(&ended).await, denied("revoked"));
 }
 
-/// A killed process loses no session. It loses at most the activity of one touch interval.
+/// A killed process loses no session. It loses at most the activity of one touch interval (the time for which Curfew
+/// collects activity before it writes to Redis).
 #[tokio::test]
 async fn a_crash_with_redis_loses_no_session() {
     let redis = RedisServer::start();
@@ -74,9 +75,9 @@ async fn a_crash_with_redis_loses_no_session() {
 /// Asserts that the replica denies a session within the lease after the other replica has ended it. The lease is the
 /// time for which a replica may answer from its near cache.
 async fn assert_denied_within_lease(curfew: &Curfew, session: &CreatedSession, reason: &str) {
-    let ended = Stopwatch::start();
+    let since_end = Stopwatch::start();
     while curfew.check(session).await == ALLOWED {
-        assert!(ended.seconds() < LEASE.as_secs_f64());
+        assert!(since_end.seconds() < LEASE.as_secs_f64());
     }
     assert_eq!(curfew.check(session).await, denied(reason));
 }
@@ -99,7 +100,7 @@ async fn two_replicas_with_one_redis_agree() {
         assert_eq!(one.check(&session).await, ALLOWED);
         let seen = one.fetch_session(&session).await["last_seen"].clone();
         // The other replica may see the new activity a moment later.
-        eventually("the other replica knows of the activity", async || {
+        eventually("the other replica has the activity", async || {
             two.fetch_session(&session).await["last_seen"].as_str() >= seen.as_str()
         })
         .await;

@@ -40,7 +40,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     );
     redis.command::<()>(&[b"FLUSHALL"]);
     let reauthentication_required = denied("reauthentication_required");
-    // The replica that ended the session still knows the reason.
+    // The replica that ended the session still has the reason in memory.
     assert_eq!(
         one.check_with_cookie(&ended_cookie).await,
         denied("revoked")
@@ -91,7 +91,8 @@ async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     );
 }
 
-/// Otherwise, a replica could start a revoked session again from its token.
+/// After a revocation, only a later authentication starts a session. Otherwise, a replica could start a revoked
+/// session again from its token.
 #[tokio::test]
 async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let redis = RedisServer::start();
@@ -110,7 +111,7 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     assert_eq!(other.check_with_cookie(&new_cookie).await, ALLOWED);
 }
 
-/// The tombstone (the record of the session end) has expired. Since the end, no request has used the credential.
+/// The tombstone (the record of the session end) has expired, and no request has used the credential since the end.
 #[tokio::test]
 async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
@@ -169,8 +170,8 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
         .trim()
         .to_owned();
     let with_keys = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
-    // The replicas restart one after the other. First the new key is the second key, which only reads. Then it is
-    // the first key, which seals.
+    // The replicas restart one after the other. First the new key is the second key, with which Curfew only decrypts
+    // records. Then it is the first key, with which Curfew encrypts records.
     let old_key_first = with_keys(&format!("{old_key},{new_key}")).start();
     assert_eq!(
         old_key_first.check_with_cookie(&ended_cookie).await,

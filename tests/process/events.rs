@@ -1,5 +1,5 @@
-//! Curfew publishes the end of a session without a request, in the audit log, the stream and the webhook. All
-//! replicas together publish each end exactly once.
+//! Even if no request arrives, Curfew publishes the end of a session in the audit log, the stream and the
+//! webhook. All replicas together publish each end exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,7 @@ async fn two_replicas_publish_every_end_once() {
         streamed_session_ids(&redis).len() >= SESSION_COUNT
     })
     .await;
-    // Waits until a replica would redeliver an end that was not acknowledged.
+    // Waits so long that a replica would publish an end again if no replica had acknowledged the end.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let published_ends = replicas
         .iter()
@@ -111,7 +111,8 @@ async fn a_killed_replica_loses_no_end() {
         "the stream should contain each end once"
     );
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
-    // The logs contain each end exactly once. A second event is allowed only if it is marked as a redelivery.
+    // The logs contain each end exactly once, except that a second event is allowed if it is marked as a
+    // redelivery.
     let (mut first_ends, mut redelivered_ends) = (Vec::new(), Vec::new());
     for event in published_ends(&killed_replica)
         .into_iter()

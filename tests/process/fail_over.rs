@@ -66,8 +66,8 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     );
 }
 
-/// With `on_store_failure: known`, sessions that this process has seen continue for the grace period. Curfew denies
-/// all other sessions.
+/// With `on_store_failure: known`, sessions that this process has seen continue for the grace period, but Curfew
+/// denies all other sessions.
 #[tokio::test]
 async fn known_sessions_are_admitted_while_redis_is_down() {
     let redis = RedisServer::start();

@@ -73,7 +73,7 @@ async fn forged_tokens_cause_no_redis_queries() {
     assert_eq!(redis_read_count(), before);
 }
 
-/// With one core, no other thread can do the work.
+/// With one core, no other thread can do the work of a blocked thread.
 #[tokio::test]
 async fn concurrent_checks_are_answered_on_one_core() {
     let redis = RedisServer::start();

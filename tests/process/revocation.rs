@@ -50,16 +50,17 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         }
     }
     eventually("the first replica knows all replicas", async || {
-        let (status, health) = post_revocation(
+        let (status, answer) = post_revocation(
             &one,
             &setup.admin_token,
             json!({ "policy": "none", "dry_run": false }),
         )
         .await;
-        let replicas = health["in_force"]["replicas"].as_array();
+        let replicas = answer["in_force"]["replicas"].as_array();
         let both = replicas.is_some_and(|all| all.len() == 2);
-        // Until the first replica knows both, `/health` does not report that the revocation is in force everywhere.
-        assert_eq!(status == 200, health["in_force"]["everywhere"] == true);
+        // Until the first replica knows both replicas, the answer does not say that the revocation is in force
+        // everywhere.
+        assert_eq!(status == 200, answer["in_force"]["everywhere"] == true);
         both && status == 200
     })
     .await;
@@ -84,7 +85,8 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
     let (status, revoked) =
         post_revocation(&one, &setup.admin_token, json!({ "policy": "default" })).await;
     assert_eq!(status, 200, "{revoked}");
-    // Curfew waits at most one second for the other replicas. The test allows more, because a busy machine is slower.
+    // Curfew waits at most one second for the other replicas, but the test allows more, because a busy machine is
+    // slower.
     assert!(stopwatch.seconds() < 5.0, "{} s", stopwatch.seconds());
     assert_eq!(revoked["in_force"]["everywhere"], true);
     for session in &sessions {

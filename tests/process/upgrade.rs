@@ -18,8 +18,8 @@ fn record_versions(redis: &RedisServer) -> Vec<u8> {
     records.collect()
 }
 
-/// While an older replica runs, Curfew writes records in the old version. Later it upgrades all records. During the
-/// update, no check fails, and no answer is wrong.
+/// While an older replica runs, Curfew writes records in the old version. After the older replica has stopped,
+/// Curfew upgrades all records. During the update, no check fails, and no answer is wrong.
 #[tokio::test]
 async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     let redis = RedisServer::start();
