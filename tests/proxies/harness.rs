@@ -144,7 +144,7 @@ impl Harness {
         self.backend.take();
     }
 
-    /// Restarts the proxy. Its new file names the policy in each check.
+    /// Restarts the proxy with a file in which each check names `policy`.
     pub async fn restart_with_policy(&mut self, policy: &'static str) {
         self.proxy = (self.kind.start)(&Upstreams {
             policy: Some(policy),
@@ -189,7 +189,7 @@ impl Harness {
         format!("http://{}{path}", self.proxy.address)
     }
 
-    /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` contain another host.
+    /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `header_pairs` contains another host.
     pub async fn send(&self, method: &str, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
         self.send_body(method, path, header_pairs, Bytes::new())
             .await

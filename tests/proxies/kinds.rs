@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 pub struct ProxyKind {
     pub name: &'static str,
     pub start: fn(&Upstreams) -> Proxy,
-    /// The contract of the proxy, as a metric label.
+    /// The contract of the proxy (the format in which it sends checks), as a metric label.
     pub contract: &'static str,
     /// The status that a client gets while Curfew is down.
     pub down_status: u16,
@@ -41,7 +41,7 @@ pub struct ProxyKind {
 
 impl ProxyKind {
     /// Returns the scheme of the return address. Curfew's return address begins with `https`, because its cookie is
-    /// for TLS only. ingress-nginx creates redirects itself, with the scheme of the request.
+    /// for TLS only. But ingress-nginx creates redirects itself, with the scheme of the request.
     pub fn return_scheme(&self) -> &'static str {
         match self.name {
             "ingress-nginx" => "http",
@@ -154,7 +154,7 @@ const DEFAULT_PROXY_KIND: ProxyKind = ProxyKind {
     redirecting_host: HOST,
 };
 
-/// The proxies that speak HTTP/3, in the versions that the tests run.
+/// The proxies that support HTTP/3, in the versions that the tests run.
 pub const HTTP_3: [&str; 4] = ["Traefik", "Caddy", "Envoy HTTP", "Envoy gRPC"];
 
 pub const PROXY_KINDS: [ProxyKind; 10] = [

@@ -2,7 +2,7 @@
 //! real Redis, and a backend that records its requests.
 //!
 //! The program prints a matrix of cases and proxies, and compares it with the matrix in the documentation. To run
-//! some cells only, pass parts of their names `proxy/case` as arguments.
+//! only some cells, pass parts of their names `proxy/case` as arguments.
 
 #![expect(
     clippy::unwrap_used,

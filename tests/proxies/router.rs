@@ -1,7 +1,7 @@
 //! Tests that a proxy and Curfew read the host and the path of a request in the same way. A proxy serves two
-//! applications. A rule makes the first application public. The second needs a session, and a part of it needs a
-//! group. The test sends requests in all forms that HTTP has for a host and a path. No request may reach the
-//! protected application without permission.
+//! applications. A rule makes the first application public. The second application needs a session, and some of its
+//! paths need a group. The test sends requests in all forms that HTTP has for a host and a path. No request may
+//! reach the protected application without permission.
 
 mod http_3;
 
@@ -294,7 +294,7 @@ impl Environment {
         for backend_request in private {
             let path = backend_request.uri.path();
             let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-            // Alice has no group, so rules deny her requests for `/admin`.
+            // Alice is not in the group `operators`, so a rule denies her requests for `/admin`.
             let allowed = session.is_some() && !decoded.starts_with("/admin");
             if !allowed {
                 counts.wrong.push(format!("{path} was served: {request}"));
@@ -419,7 +419,7 @@ fn http_1_requests() -> Vec<String> {
     for target in targets {
         for hosts in hosts {
             for version in ["1.1", "1.0"] {
-                // Each combination gets only two of the paths. All paths would be five thousand requests.
+                // Each combination gets only two of the paths, because all paths would need five thousand requests.
                 for step in 0..2 {
                     number += 1;
                     let path = PATHS[(number * 5 + step * 7) % PATHS.len()];

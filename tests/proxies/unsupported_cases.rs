@@ -1,6 +1,6 @@
 //! Cases that a proxy cannot support with any configuration.
 
-/// A case that must fail on some proxies. The case runs nevertheless.
+/// A case that must fail on some proxies. The runner runs the case, and checks that it fails.
 pub struct UnsupportedCase {
     case: &'static str,
     proxies: &'static [&'static str],
@@ -32,8 +32,8 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
         case: "9b",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
-        reason: "Traefik's provider for these annotations returns no cookie from an allowed answer; Traefik's own \
-                 resources do.",
+        reason: "Traefik's provider for these annotations returns no cookie from an allowed answer, \
+                 but Traefik's own resources return it.",
     },
     UnsupportedCase {
         case: "9c",
@@ -45,7 +45,7 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
         case: "9c",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
-        reason: "It returns none.",
+        reason: "Traefik's provider for these annotations returns no cookie from the answer of a check.",
     },
     UnsupportedCase {
         case: "14c",
@@ -58,8 +58,8 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
         case: "17c",
         proxies: &["ingress-nginx"],
         fails_with: "upgraded to h2c",
-        reason: "ingress-nginx forwards every Upgrade on every path: the application must not accept \
-                 one to h2c.",
+        reason: "ingress-nginx forwards every Upgrade on every path, so the application must not accept \
+                 an upgrade to h2c.",
     },
     UnsupportedCase {
         case: "20c",

@@ -57,8 +57,8 @@ async fn main() -> ExitCode {
     workload.stop_workers(workers).await;
     let measurements = measurement.end().await;
     tokio::time::sleep(run_settings.idle).await;
-    // If a replica does not get the answer of Redis to an end, another replica publishes the end 10 to 20 seconds
-    // later.
+    // If a replica does not get Redis's answer to a session end that it wrote, another replica publishes the end 10
+    // to 20 seconds later.
     let timeout = Duration::from_secs(40);
     let all_ended = async {
         while !metrics::all_have_ended(&replicas, &workload).await {

@@ -96,7 +96,7 @@ impl Measurements {
             // Memory may grow by a tenth and 8 MiB, because allocators reserve memory in large blocks.
             if after > before + before / 10 + (8 << 10) {
                 problems.push(format!(
-                    "replica {replica} grew from {before} to {after} KiB"
+                    "the memory of replica {replica} grew from {before} to {after} KiB"
                 ));
             }
             let value_of =
@@ -114,7 +114,9 @@ impl Measurements {
         // these records, so memory grows.
         let is_long = run_settings.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
-            problems.push(format!("Redis grew from {before} to {after} KiB"));
+            problems.push(format!(
+                "the memory of Redis grew from {before} to {after} KiB"
+            ));
         }
         problems
     }

@@ -57,8 +57,8 @@ impl RunSettings {
         }
     }
 
-    /// Returns the longest time until all replicas know about an activity. A replica writes the activity after the
-    /// touch interval, or a second after the end of a fault.
+    /// Returns the longest time until all replicas can read an activity from Redis. A replica writes the activity
+    /// after the touch interval, or a second after the end of a fault.
     pub fn max_activity_lag(&self) -> Duration {
         self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }
@@ -73,8 +73,8 @@ impl RunSettings {
                 &text(self.touch_interval),
             )
             .set("END_RETENTION", "1m")
-            // The journal keeps recent session ends in memory. With a short retention, it has the same size in the
-            // middle and at the end of the run.
+            // The journal keeps recent session ends in memory. With a short retention, the journal has the same size
+            // in the middle and at the end of the run.
             .set("STORE__JOURNAL_RETENTION", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }

@@ -1,5 +1,6 @@
 //! The sessions, and the workers that use them. A worker takes a random session and acts according to its planned
-//! end. The worker knows when the session started, and when it was last used, so it can judge the answer.
+//! end. The worker records when the session started and when it was last used, and judges each answer with these
+//! times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,7 @@ struct Session {
     started: Instant,
     /// The earliest and the latest possible time of the last activity.
     last_activity: (Instant, Instant),
-    /// The times of the recent activities. During a fault, the other replica learns about an activity late.
+    /// The times of the recent activities. During a fault, an activity reaches the other replica late.
     recent_activities: VecDeque<Instant>,
     revoked_at: Option<Instant>,
 }
@@ -148,7 +149,7 @@ impl Workload {
                 }
                 true
             }
-            // Replicas learn about a revocation within two seconds.
+            // A revocation reaches all replicas within two seconds.
             PlannedEnd::Revoked
                 if session
                     .revoked_at

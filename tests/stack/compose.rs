@@ -196,8 +196,8 @@ fn services_wait_for_dependencies_and_have_health_checks() {
                 "{name} needs {dependency}"
             );
         }
-        // The application has no program for a health check. The services that depend on it also wait for the rest of
-        // the stack.
+        // The application has no program for a health check, but the services that depend on it also wait for the
+        // rest of the stack.
         if !["keys", "application"].contains(&name.as_str()) {
             assert_eq!(service["healthcheck"]["test"][0], "CMD", "{name}");
         }

@@ -113,8 +113,8 @@ impl Proxy {
         let [one, two] = slots.each_ref().map(Slot::curfew);
         if name == "NGINX" {
             let second = (
-                // By default, NGINX excludes a replica for 10 s after a failure, which is longer than the replica is
-                // away.
+                // By default, NGINX excludes a replica for 10 s after a failure. This is longer than the replica is
+                // away, so the test sets 2 s.
                 ";\n    keepalive 32;\n}\n\n# Curfew's listener",
                 format!(
                     " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\n# Curfew's listener",
@@ -208,7 +208,7 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
                     .unwrap()
                     .status()
             };
-            // Waits until all replicas know whether the session has ended.
+            // Waits until the session or its end has reached all replicas.
             eventually("every replica gives the right answers", async || {
                 get(client()).await == expected
             })
@@ -231,8 +231,8 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         for (slot, id) in slots.iter().zip(before) {
             assert_ne!(slot.curfew().process_id(), id);
         }
-        // While the second replica restarts, all checks go to the first one. Later, HAProxy may continue to use only
-        // the first.
+        // While the second replica restarts, all checks go to the first replica. HAProxy may continue to use only
+        // that one, so the test does not look at the second replica.
         let (_, metrics) = slots[0].curfew().get_ops("/metrics").await;
         assert!(
             metrics.contains("verdict=\"allow\""),

@@ -18,7 +18,7 @@ pub async fn endpoints(harness: &mut Harness) {
     let own = [("cookie", &*cookie)];
     let script = [("cookie", &*cookie), SAME_ORIGIN];
     harness.curfew.age(&session, "10m").await;
-    // A status request is no activity.
+    // A status request does not count as activity.
     for _ in 0..2 {
         let status = read_status(&harness.send("GET", "/.curfew/session", &own).await);
         assert_eq!(status["subject"], "alice");
@@ -80,8 +80,8 @@ fn http_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
 }
 
-/// A browser cannot reach the check endpoints with any form of their paths, so it gets no identity, assertion or
-/// token.
+/// A browser cannot reach the check endpoints with any form of their paths, so it gets no identity, signed
+/// identity (assertion) or token.
 pub async fn no_answer_of_a_check(harness: &mut Harness) {
     let session = harness.curfew.sign_in("alice").await;
     for target in [

@@ -45,7 +45,7 @@ pub async fn denials_keep_cookies(harness: &mut Harness) {
     assert_eq!(answer.header_values("set-cookie"), [cleared]);
 }
 
-/// A browser with ambiguous cookies is redirected to a page that clears them.
+/// A browser with ambiguous cookies (the same name with different values) is redirected to a page that clears them.
 pub async fn ambiguous_cookies_are_cleared(harness: &mut Harness) {
     let (alice, bob) = (
         harness.curfew.sign_in("alice").await.cookie(),
@@ -91,7 +91,8 @@ fn assert_cookies_set(answer: &Answer, cookie: &str) {
     assert!(found, "the cookie of the service is lost: {cookies:?}");
 }
 
-/// A delegated service refreshes its cookie while it allows a request.
+/// A delegated service (another authorization service that Curfew asks) refreshes its cookie while it allows a
+/// request.
 pub async fn service_cookie_reaches_client(harness: &mut Harness) {
     let header_pairs_of_session = [
         ("host", DELEGATED_HOST),
@@ -156,7 +157,8 @@ pub async fn two_session_cookies_denied(harness: &mut Harness) {
         assert_eq!(answer.status, 401, "{header_pairs:?}");
         harness.assert_application_not_reached();
     }
-    // With Alice's cookie twice, or with other cookies too, the answer is a denial, or the access of Alice's session.
+    // If a request has Alice's cookie twice, or also has other cookies, it is denied or gets the access of Alice's
+    // session.
     for header_pairs in [
         vec![("cookie", &*alice), ("cookie", &*alice)],
         vec![("cookie", "a=1"), ("cookie", &*alice)],

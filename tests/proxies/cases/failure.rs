@@ -48,7 +48,7 @@ pub async fn redis_down(harness: &mut Harness) {
 }
 
 /// Sends requests until one is denied. Fails if Curfew still allows requests after the lease, the time for which it may
-/// answer from its near cache.
+/// answer from its near cache (the session records in memory).
 async fn wait_until_denied(harness: &Harness, cookie: &str) {
     let interrupted = Stopwatch::start();
     while harness.send("GET", "/", &[("cookie", cookie)]).await.status == 200 {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, HeaderPairs};
 
-/// Headers that name a public path, and a passive method.
+/// Headers that name a public path, and a method that does not count as activity.
 const FORGED_INPUTS: &HeaderPairs<'static> = &[
     ("x-forwarded-uri", "/sign-in"),
     ("x-forwarded-method", "OPTIONS"),

@@ -9,8 +9,8 @@ use crate::router::PUBLIC_HOST;
 use crate::support::deployment::{Server, installed_path, read_deploy_file};
 use crate::support::{free_port, loopback};
 
-/// The controller's maps. HAProxy finds the backend of a path in the first two maps, and the backend's name for this
-/// path in the last two maps.
+/// The controller's maps. HAProxy finds the backend of a path in the first two maps, and the ID of the path in the
+/// last two maps.
 const MAPS: [(&str, &str); 4] = [
     (
         "_front_defaulthost__exact.map",

@@ -1,4 +1,5 @@
-//! Sends the requests over HTTP/3, for the proxies that support it. The proxy needs TLS. No request has `Host`.
+//! Sends the requests over HTTP/3, for the proxies that support it. HTTP/3 requires TLS, so the proxy gets a
+//! certificate.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -25,7 +26,7 @@ pub fn run_over_http_3(kind: ProxyKind) -> Counts {
         let mut client = Client::start(environment.proxy.address.port());
         let alice = environment.curfew.sign_in("alice").await;
         let cookie = alice.cookie();
-        eventually("the proxy speaks HTTP/3", async || {
+        eventually("the proxy answers over HTTP/3", async || {
             client.send_request(PRIVATE_HOST, None, "/", Some(&cookie)) == 200
         })
         .await;
