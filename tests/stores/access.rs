@@ -1,4 +1,4 @@
-//! The rights, the password and the certificates with which Curfew connects to Redis.
+//! Tests the rights, the password and the certificates with which Curfew connects to Redis.
 
 use curfew::secret::Secret;
 use curfew::store::DeadlineQueue;
@@ -68,8 +68,8 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     );
 }
 
-/// After the password file changes, the store reconnects with the new password. If the server rejects that, the store
-/// keeps the old connection.
+/// After the password file changes, the store reconnects with the new password. If the server rejects the new
+/// password, the store keeps the old connection.
 #[tokio::test]
 async fn a_password_file_is_read_again_when_it_changes() {
     let server = RedisServer::start_with_options(&["--requirepass", "first"]);

@@ -385,9 +385,9 @@ fn any_history() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..40)
 }
 
-/// Random histories of two replicas and a replica of the previous version, with losses and lost connections. After
-/// each read, a replica knows all cut-offs in Redis, and all that it knew before. It knows no cut-off that was
-/// never set.
+/// Random histories of two replicas and a replica of the previous version, with losses and lost connections. After each
+/// read, a replica has all cut-offs of Redis, and all cut-offs that it had before. It has no cut-off that was never
+/// set.
 #[test]
 fn two_replicas_follow_the_set_in_random_histories() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

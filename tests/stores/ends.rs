@@ -150,10 +150,10 @@ async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::
             .await
             .unwrap();
         assert_eq!(ending_process.near_cache.load_cached(id), None);
-        let ended = Stopwatch::start();
+        let since_end = Stopwatch::start();
         for process in processes {
             while process.near_cache.load_cached(id).is_some() {
-                assert!(ended.seconds() < LEASE.as_secs_f64(), "{number}");
+                assert!(since_end.seconds() < LEASE.as_secs_f64(), "{number}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let state = process.near_cache.load(id).await.unwrap().unwrap().state;
@@ -235,10 +235,10 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
             .end(id, EndRequest::revoked(now()))
             .await
             .unwrap();
-        let ended = Stopwatch::start();
+        let since_end = Stopwatch::start();
         let is_removed = async || cut_off.near_cache.load_cached(id).is_none();
         eventually("the session leaves the near cache", is_removed).await;
-        let seconds_after_lease = ended.seconds() - LEASE.as_secs_f64();
+        let seconds_after_lease = since_end.seconds() - LEASE.as_secs_f64();
         assert!(
             seconds_after_lease < 0.5,
             "{fault:?}: the near cache kept the session for {seconds_after_lease} s after the lease"

@@ -14,7 +14,7 @@ use crate::support::sentinel::SentinelGroup;
 
 const GENERATION: &[u8] = b"test:generation";
 
-/// A store whose maintenance runs, as in a replica.
+/// A store with a running maintenance task, as in a replica.
 struct MaintainedStore {
     store: ConnectedStore,
     metrics: Arc<Metrics>,
@@ -150,7 +150,7 @@ async fn every_replica_notices_the_loss_of_all_data() {
     let loss_time = other.last_loss(ID).await.unwrap();
     assert!(loss_time >= test_start);
     assert_eq!(one.last_loss(ID).await, Some(loss_time));
-    // Replicas that start later know about the loss, too.
+    // Replicas that start later detect the loss, too.
     drop((one, other));
     let later = MaintainedStore::start(settings(&server.url())).await;
     assert_eq!(later.last_loss(ID).await, Some(loss_time));
@@ -278,7 +278,8 @@ async fn a_fail_over_is_no_loss_of_data() {
     assert_eq!(store.metrics.store.losses.get(), 0);
 }
 
-/// Resharding moves generation markers with their slots, so no data is lost. An emptied shard has lost its markers.
+/// Resharding moves generation markers with their slots, so no data is lost. But an emptied shard has lost its
+/// markers.
 #[tokio::test]
 async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
@@ -325,7 +326,7 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         loss_time.is_some(),
         "a request for the emptied shard should notice the loss of data"
     );
-    eventually("every replica knows of the loss", async || {
+    eventually("every replica has detected the loss", async || {
         let (first, second) = (one.last_loss(ids[0]).await, other.last_loss(ids[0]).await);
         first.is_some() && second.is_some()
     })

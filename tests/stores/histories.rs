@@ -1,7 +1,7 @@
 //! Runs the same random histories on a model of the rules, on the embedded store and on Redis.
 //!
 //! The model does not call the code that it checks. It predicts which recorded activities (touches) a crash loses.
-//! Every other difference is an error.
+//! Every difference between a verdict of the model and a verdict of a store is an error.
 
 use std::collections::BTreeMap;
 

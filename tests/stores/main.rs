@@ -72,7 +72,7 @@ fn key_ring() -> Live<KeyRing> {
     Live::new(KeyRing::new(vec![key]).unwrap())
 }
 
-/// Returns the list of replicas for a process that knows no other replica.
+/// Returns the list of replicas for a process that is the only replica.
 fn no_other_replicas() -> Replicas {
     let replicas = Replicas::new(Replica::this(now()));
     replicas.mark_channel_complete();

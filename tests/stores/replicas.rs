@@ -1,4 +1,4 @@
-//! Several processes on one Redis.
+//! Tests several processes on one Redis.
 
 use std::path::Path;
 
@@ -137,7 +137,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     let (unconfirmed, ()) = tokio::join!(confirmation, checks);
     assert_eq!(unconfirmed.unwrap(), confirmed(0));
     replica.thaw();
-    eventually("the replica of Valkey confirms the write", async || {
+    eventually("the replica confirms the write", async || {
         store.wait_replicated(other).await.unwrap().is_confirmed()
     })
     .await;
@@ -178,7 +178,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
                 .unwrap();
             assert_eq!(two.cut_off(&alice).await.unwrap(), Some(at));
             let is_known = async || two.known_cut_off(&alice) == Some(at);
-            eventually("the other replica knows the cut-off", is_known).await;
+            eventually("the other replica has the cut-off", is_known).await;
         }
     };
     tokio::select! {

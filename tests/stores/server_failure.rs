@@ -1,4 +1,4 @@
-//! A Redis that is absent, hangs, is full or rejects writes.
+//! Tests the store with a Redis that is absent, hangs, is full or rejects writes.
 
 use curfew::clock::Stopwatch;
 use curfew::store::{EndOutcome, EndRequest, StoreError};

@@ -38,7 +38,7 @@ async fn a_check_sends_only_plain_commands() {
     let store = ConnectedStore::start(settings(&server.url()));
     let session = new_session();
     store.create(ID, &session).await.unwrap();
-    // Reads the cut-offs first. In the service, a background task reads them.
+    // Reads the cut-offs before the measurement, because in the service a background task reads them.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
     for minutes in 1..10 {
@@ -85,8 +85,8 @@ async fn the_expiry_contains_the_last_activity_and_all_keys_expire() {
         .end(ID, EndRequest::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
-    // Redis deletes the record of the ended session according to its own clock. It may differ by some milliseconds from
-    // the common time of the replicas.
+    // Redis deletes the record of the ended session according to its own clock. This clock may differ by some
+    // milliseconds from the common time of the replicas.
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
