@@ -1,5 +1,5 @@
-//! Measures the time of the parts of a check, and of whole checks with each contract (the format in which a
-//! family of proxies sends checks). The store is the embedded store.
+//! Measures the time of the parts of a check, and of whole checks with each contract. A contract is the
+//! format in which a family of proxies sends checks. The store is the embedded store.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 

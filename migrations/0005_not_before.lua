@@ -3,8 +3,8 @@
 -- only moves forward. Only the previous version of Curfew runs this script; this version runs 0009.
 --
 -- The member '' is a change counter: replicas read the other members only if the counter has changed.
--- The counter only grows and is at least the current time, so that the counter does not repeat a
--- value if a fail-over loses the last writes.
+-- The counter only grows, and is at least the current time. So it does not repeat a value if a
+-- fail-over loses the last writes.
 --
 -- KEYS[1]  the cut-offs, a sorted set
 -- ARGV[1]  the subject, 16 bytes of a hash

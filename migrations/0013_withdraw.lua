@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
--- ARGV[2]  the channel for invalidations, which tell all replicas that the record has changed
+-- ARGV[2]  the channel for invalidations (messages to all replicas that the record has changed)
 -- ARGV[3]  the message for the channel
 --
 -- Returns 1 if the script deleted the session, 0 if its record has changed since the read.

@@ -167,17 +167,17 @@ def run(options):
         return [*first, *ours]
 
     print("HTTP at the maximum rate", flush=True)
-    peers = [start_other_service(text, tokens["memory"]) for text in options.other]
-    closed = [*targets_of_listener("check"), *peers]
-    results["http"] = measure_interleaved(closed, rounds, lambda target: wrk(target, seconds))
+    other_services = [start_other_service(text, tokens["memory"]) for text in options.other]
+    max_rate_targets = [*targets_of_listener("check"), *other_services]
+    results["http"] = measure_interleaved(max_rate_targets, rounds, lambda target: wrk(target, seconds))
     print_results(results["http"])
     print("HTTP at half of that rate", flush=True)
     rates = {name: found["rps"] / 2 for name, found in results["http"].items()}
-    opened = targets_of_listener("check")
+    half_rate_targets = targets_of_listener("check")
     half = lambda target: run_load_client(
         load, "http", target.address, target.tokens, seconds, 2 * CONNECTIONS, rates[target.name]
     )
-    results["http_half"] = measure_interleaved(opened, rounds, half)
+    results["http_half"] = measure_interleaved(half_rate_targets, rounds, half)
     print_results(results["http_half"])
     print("gRPC", flush=True)
     grpc = lambda target: run_load_client(load, "grpc", target.address, target.tokens, seconds, *GRPC_CONNECTIONS_AND_STREAMS)
@@ -186,13 +186,13 @@ def run(options):
     print("SPOE through HAProxy", flush=True)
     proxies = {"not asking": HaProxy(None)}
     proxies |= {name: HaProxy(service) for name, (service, _) in services.items()}
-    asking = []
+    spoe_targets = []
     for name, proxy in proxies.items():
         service, redis = services.get(name, (proxy, None))
-        asking.append(
+        spoe_targets.append(
             Target(name, service, proxy.address, tokens.get(name, tokens["memory"]), redis, "/orders")
         )
-    results["spoe"] = measure_interleaved(asking, rounds, lambda target: wrk(target, seconds))
+    results["spoe"] = measure_interleaved(spoe_targets, rounds, lambda target: wrk(target, seconds))
     print_results(results["spoe"])
     results["run"] = {"sessions": options.sessions, "connections": CONNECTIONS, "rounds": rounds}
     return results

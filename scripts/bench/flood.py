@@ -55,9 +55,9 @@ def run(options):
         "| | forged tokens refused per second | Redis queries for them | honest requests alone, p50 / p99 (µs) | during the flood, p50 / p99 (µs) | memory before / after (MiB) |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name, near in (("with the near cache", "100000"), ("without it", "0")):
+    for name, near_cache_sessions in (("with the near cache", "100000"), ("without it", "0")):
         redis = Redis()
-        curfew = Curfew(programs["curfew"], keys, STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=near)
+        curfew = Curfew(programs["curfew"], keys, STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=near_cache_sessions)
         address = curfew.address("check")
         tokens = start_sessions(programs["load"], curfew, 10_000)
         forged_tokens = write_forged_tokens(tokens)
@@ -66,8 +66,8 @@ def run(options):
         memory = curfew.memory("VmRSS")
         # In this round, the script sends only forged tokens, so they cause all session reads.
         before = read_session_read_count(redis), read_refused_count(curfew)
-        alone = start_flood(address, forged_tokens, options.seconds)
-        alone.communicate()
+        forged_only_flood = start_flood(address, forged_tokens, options.seconds)
+        forged_only_flood.communicate()
         redis_queries, count = read_session_read_count(redis) - before[0], read_refused_count(curfew) - before[1]
         if redis_queries or not count:
             raise SystemExit(f"{count} forged tokens were refused, and caused {redis_queries} Redis queries")

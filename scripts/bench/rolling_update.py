@@ -94,7 +94,7 @@ class Client(threading.Thread):
         number = self.seed
         while not self.stopped.is_set():
             number += 1
-            session, right = self.expected[number % len(self.expected)]
+            session, expectation = self.expected[number % len(self.expected)]
             for replica in self.service.in_turn(number):
                 begun = time.monotonic()
                 found = self.check(replica, session)
@@ -104,8 +104,8 @@ class Client(threading.Thread):
             else:
                 found = "no replica answered"
             self.count += 1
-            if not right.allows(found, begun):
-                self.wrong[(found, str(right))] += 1
+            if not expectation.allows(found, begun):
+                self.wrong[(found, str(expectation))] += 1
 
 
 class Service:
@@ -174,10 +174,10 @@ def main():
 
     wrong = collections.Counter()
 
-    def check_all(sessions, right, what):
+    def check_all(sessions, expectation, what):
         for number, session in enumerate(sessions):
             found = Client(service, [], 0).check(service.in_turn(number)[0], session)
-            if found != right:
+            if found != expectation:
                 wrong[(found, what)] += 1
 
     report_step(f"two replicas of the older version, schema {schema}")
@@ -217,8 +217,8 @@ def main():
     refused = sum(client.retry_count for client in clients)
     unavailable = sum(count for (found, _), count in wrong.items() if found and found[0] == 503)
     print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} checks went to another replica")
-    for (found, right), count in wrong.most_common():
-        print(f"  {count} × {found}, expected {right}")
+    for (found, expectation), count in wrong.most_common():
+        print(f"  {count} × {found}, expected {expectation}")
     if wrong or checks < 1000:
         sys.exit(1)
 

@@ -151,8 +151,8 @@ class Benchmark:
                 time.sleep(0.1)
             url = f"redis+cluster://{','.join(addresses)}/"
             found[count] = {}
-            for name, near in (("redis", "0"), ("near cache", NEAR_CACHE_SESSIONS)):
-                service = self.start(STORE__URL=url, STORE__NEAR_CACHE_SESSIONS=near)
+            for name, near_cache_sessions in (("redis", "0"), ("near cache", NEAR_CACHE_SESSIONS)):
+                service = self.start(STORE__URL=url, STORE__NEAR_CACHE_SESSIONS=near_cache_sessions)
                 found[count][name] = self.cost(service, start_sessions(self.load, service, 10_000))
                 print_result(f"{count} servers, {name}", found[count][name])
                 service.stop()

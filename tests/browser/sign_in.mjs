@@ -20,8 +20,8 @@ const appUrl = (path) => `${settings.url}${path}`;
 const startsWith = (start) => (url) => url.href.startsWith(start);
 const isCallback = startsWith(appUrl("/.curfew/callback/"));
 
-// Opens a browser context for a person. Unless `warning` is set, the context blocks the warning script, because the
-// script leaves a page at the end of the session, and would interrupt a navigation of the test.
+// Opens a browser context for a person. Unless `warning` is set, the context blocks the warning script. Otherwise,
+// the script would leave a page at the end of the session, and interrupt a navigation of the test.
 async function openBrowser({ warning = false } = {}) {
   const context = await browser.newContext();
   if (!warning) await context.route(/warning\.js/, (route) => route.abort());
@@ -369,13 +369,13 @@ await runCases({
   },
 
   async "a response is accepted once, and only from the right provider (mix-up)"() {
-    const change = async (page, context, what) => {
+    const change = async (page, context, edit) => {
       const answer = new URL(await captureCallback(page, "alice"));
-      what(answer);
+      edit(answer);
       await assertRefused(await page.goto(answer.href), 400);
       assert.equal((await cookies(context)).session, undefined);
     };
-    for (const what of [
+    for (const edit of [
       (url) => (url.pathname = "/.curfew/callback/other"),
       (url) => url.searchParams.set("iss", settings.other),
       (url) => url.searchParams.delete("iss"),
@@ -384,7 +384,7 @@ await runCases({
       (url) => url.searchParams.append("code", "twice"),
     ]) {
       const { context, page } = await openBrowser();
-      await change(page, context, what);
+      await change(page, context, edit);
       await context.close();
     }
     const { context, page } = await openBrowser();

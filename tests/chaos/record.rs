@@ -89,12 +89,12 @@ impl Record {
         exchange: &Exchange,
     ) {
         let mut observations = self.observations();
-        let known = observations.wrong_answers.iter_mut().find(|wrong| {
-            let same = (wrong.mistake, wrong.severity, wrong.replica);
-            wrong.session == session && same == (mistake, severity, exchange.replica)
+        let existing = observations.wrong_answers.iter_mut().find(|wrong| {
+            let key = (wrong.mistake, wrong.severity, wrong.replica);
+            wrong.session == session && key == (mistake, severity, exchange.replica)
         });
-        if let Some(known) = known {
-            known.times += 1;
+        if let Some(existing) = existing {
+            existing.times += 1;
             return;
         }
         let (at, after) = observations

@@ -2,7 +2,7 @@
 //!
 //! A replica has recovered when it has allowed each of the steady sessions again. But in a cluster, some sessions
 //! are on servers without a fault. If the replica allows a session at the first attempt, the session was never out
-//! of service, so it does not count for the recovery time.
+//! of service. So it does not count for the recovery time.
 
 use std::collections::HashMap;
 use std::time::Duration;

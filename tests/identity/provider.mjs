@@ -1,5 +1,5 @@
 // An OpenID provider for tests, based on oidc-provider. People sign in without a password, and tests can rotate keys.
-// It can also issue security events, which oidc-provider does not support.
+// The provider can also issue security events, which oidc-provider does not support.
 //
 // The client `curfew` gets a new refresh token with each refresh.
 //

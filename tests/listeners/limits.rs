@@ -1,5 +1,5 @@
 //! Curfew disconnects a client that exceeds a limit, but other clients are not affected. Each open request takes a
-//! permit, and a listener has a fixed number of permits.
+//! permit (the right to be answered), and a listener has a fixed number of permits.
 
 use std::net::SocketAddr;
 
@@ -243,7 +243,7 @@ async fn slow_uploads_take_no_permit_of_other_requests() {
     }
 }
 
-/// An answer keeps its permit until the client has read it.
+/// An answer keeps its permit (one of a fixed number for each listener) until the client has read it.
 #[tokio::test]
 async fn unread_answers_hold_permits() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "20").start();
@@ -286,8 +286,8 @@ pub fn resident_kib(curfew: &Curfew) -> u64 {
         .unwrap()
 }
 
-/// Each call with an incomplete message takes a permit. If no permit is free, Curfew does not read the message of a
-/// call.
+/// Each call with an incomplete message takes one of the fixed number of permits. If no permit is free, Curfew does
+/// not read the message of a call.
 #[tokio::test]
 async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();

@@ -310,8 +310,8 @@ async fn stopping_disconnects_idle_peers() {
     assert!(peer.receive().await.is_none());
 }
 
-/// While the process is draining, HAProxy's health checks fail, so HAProxy uses another server. The agent still
-/// answers checks, and closes each connection after an answer.
+/// While the process stops gracefully, HAProxy's health checks fail, so HAProxy uses another server. The agent
+/// still answers checks, and closes each connection after an answer.
 #[tokio::test]
 async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     let curfew = Setup::memory()

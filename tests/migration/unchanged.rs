@@ -93,12 +93,12 @@ async fn assert_all_get_500(harness: &Harness, session: &CreatedSession) {
 /// Waits until Curfew's log contains a warning with this class of paths and this hint.
 async fn wait_for_warning(harness: &Harness, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
-    let is_it = |line: &str| {
+    let is_warning = |line: &str| {
         let message = line.contains("\"a request for a path that is not served\"");
         message && line.contains(&class) && line.contains(hint) && line.contains("\"WARN\"")
     };
     eventually("Curfew warns", async || {
-        harness.curfew.log().lines().any(is_it)
+        harness.curfew.log().lines().any(is_warning)
     })
     .await;
 }

@@ -27,8 +27,8 @@ async fn sleep_seconds(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
-/// Even if the clock of Redis is ahead or behind for a while, a session in use continues, and an unused session ends
-/// at its idle limit.
+/// A session in use continues, and an unused session ends at its idle limit, even if the clock of Redis is wrong for
+/// a while.
 #[tokio::test]
 async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
     let jumps = [

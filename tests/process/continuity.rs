@@ -73,7 +73,7 @@ async fn a_crash_with_redis_loses_no_session() {
 }
 
 /// Asserts that the replica denies a session within the lease after the other replica has ended it. The lease is the
-/// time for which a replica may answer from its near cache.
+/// time for which a replica may answer from its near cache (the session records in memory).
 async fn assert_denied_within_lease(curfew: &Curfew, session: &CreatedSession, reason: &str) {
     let since_end = Stopwatch::start();
     while curfew.check(session).await == ALLOWED {

@@ -132,7 +132,7 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
         denied("idle_timeout")
     );
     first_run.stop().await;
-    // Deletes the tombstone, as Redis does at the end of its retention.
+    // Deletes the record of the session end (tombstone), as Redis does after its retention.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     assert_eq!(keys.len(), 1);
     redis.command::<()>(&[b"DEL", &keys[0]]);
@@ -151,7 +151,8 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
     assert_eq!(longer_limits.check_with_cookie(&new_cookie).await, ALLOWED);
 }
 
-/// Curfew seals the tombstone again with the new key, so the tombstone stays valid without the old key.
+/// Curfew encrypts the tombstone (the record of the session end) again with the new key, so the tombstone stays valid
+/// without the old key.
 #[tokio::test]
 async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
@@ -201,7 +202,8 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
         new_key_only.check_with_cookie(&ended_cookie).await,
         denied("revoked")
     );
-    // Curfew has also sealed the generation marker (the value that shows a loss of data) again, so it detects no loss.
+    // Curfew has also encrypted the generation marker (the value that shows a loss of data) again, so it detects no
+    // loss.
     assert_eq!(
         new_key_only.check_with_cookie(&unused_cookie).await,
         ALLOWED

@@ -78,13 +78,13 @@ async fn the_commands_of_the_readme_work() {
     while !banner.contains("curl ") {
         assert_ne!(stdout.read_line(&mut banner).unwrap(), 0, "{banner}");
     }
-    let words = |line: &str| banner.lines().find(|text| text.contains(line)).unwrap();
+    let find_line = |line: &str| banner.lines().find(|text| text.contains(line)).unwrap();
     let address = |name: &str| {
-        let url = words(name).split_whitespace().nth(1).unwrap();
+        let url = find_line(name).split_whitespace().nth(1).unwrap();
         url.strip_prefix("http://").unwrap()
     };
     let addresses = ["check ", "grpc ", "browser ", "admin ", "ops "].map(address);
-    let admin_token = words("admin token").rsplit(' ').next().unwrap();
+    let admin_token = find_line("admin token").rsplit(' ').next().unwrap();
     let documented = [9180, 9181, 9183, 9188, 9189].map(|port| format!("127.0.0.1:{port}"));
     let with_test_addresses = |text: &str| {
         let pairs = documented.iter().zip(addresses);

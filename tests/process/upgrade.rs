@@ -129,14 +129,14 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     })
     .await;
     assert_eq!(curfew.fetch_session(&bob).await["subject"], "bob");
-    // Stores the tombstone of root's session as the record of bob's session.
+    // Stores the record of root's ended session (tombstone) as the record of bob's session.
     curfew.revoke(&root).await;
     let tombstone: Vec<u8> = redis.command(&[b"GET", &root_key]);
     redis.command::<()>(&[b"SET", &bob_key, &tombstone, b"KEEPTTL"]);
     assert_ne!(curfew.check(&bob).await.0, 200);
 }
 
-/// After a change of the first key, Curfew seals all records again. Then the old key can be removed.
+/// After a change of the first key, Curfew encrypts all records again. Then the old key can be removed.
 #[tokio::test]
 async fn records_are_sealed_with_a_new_key_in_the_background() {
     let redis = RedisServer::start();

@@ -273,7 +273,7 @@ impl Harness {
         backend_request
     }
 
-    /// Asserts that the client was denied and sees `reason`, and that the backend received no request.
+    /// Asserts that the client was denied and received `reason`, and that the backend received no request.
     pub fn assert_denied(&self, answer: &Answer, reason: &str) {
         assert_eq!(answer.status, 401, "{answer:?}\n{}", self.proxy.log());
         self.assert_application_not_reached();

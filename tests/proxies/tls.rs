@@ -65,7 +65,7 @@ const CASES: [Case; 5] = [
 ];
 
 /// The proxies and their sections in the documentation. ingress-nginx and Traefik's provider for its annotations have
-/// no settings for TLS to the check; haproxy-ingress sends the check with Lua, over plaintext.
+/// no settings for TLS to the check. haproxy-ingress sends the check with Lua, over plaintext.
 const SECTIONS: [(&str, &str); 7] = [
     ("NGINX", "NGINX"),
     ("Traefik", "Traefik"),

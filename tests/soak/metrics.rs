@@ -35,7 +35,7 @@ async fn sum_samples(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64
     sum
 }
 
-/// Returns whether every session has ended, and all touches are written.
+/// Returns whether every session has ended, and all recorded activities (touches) are in Redis.
 pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool {
     let created = workload.counts.lock().unwrap().created;
     let published_ends = sum_samples(replicas, "curfew_sessions_ended_total", &[]).await;
@@ -46,8 +46,8 @@ pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool
 pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String> {
     let counts = workload.counts.lock().unwrap().clone();
     let mut problems = Vec::new();
-    let mut record_unless = |holds: bool, problem: String| {
-        if !holds {
+    let mut record_unless = |is_consistent: bool, problem: String| {
+        if !is_consistent {
             problems.push(problem);
         }
     };

@@ -101,11 +101,11 @@ fn repository_root() -> PathBuf {
 
 #[test]
 fn docker_compose_accepts_the_file() {
-    for more in [&[][..], &["--profile", "observability"]] {
+    for profile_arguments in [&[][..], &["--profile", "observability"]] {
         let output = Command::new("docker-compose")
             .current_dir(repository_root())
             .args(["-f", FILE])
-            .args(more)
+            .args(profile_arguments)
             .args(["config", "--quiet"])
             .output()
             .unwrap();

@@ -93,7 +93,7 @@ async fn redis_passes_the_history_suite_and_keeps_the_limits() {
     let limit = Duration::from_secs(600);
     let history = second_store.history(ID).await.unwrap();
     assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
-    // The value is sealed, so only a process with a key of the key ring can read or write it.
+    // The value is encrypted, so only a process with a key of the key ring can read or write it.
     let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
     assert!(bytes.is_ascii() && bytes.len() > 100);
 }

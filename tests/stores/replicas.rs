@@ -39,7 +39,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
             difference_millis < 100,
             "the times differ by {difference_millis} ms while a clock is wrong by {offset_millis} ms"
         );
-        // All replicas see that 10 of the 15 minutes have passed.
+        // For all replicas, 10 of the 15 minutes have passed.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);

@@ -204,8 +204,8 @@ async fn an_index_drops_deleted_sessions() {
     eventually("the index entry is removed", async || index_size() == 0).await;
 }
 
-/// Another replica may touch the session after the decision to end it. The touch changes only the expiry of the
-/// record, so the script compares the expiry.
+/// Another replica may record activity (a touch) after the decision to end the session. The touch changes only the
+/// expiry of the record, so the script compares the expiry.
 #[tokio::test]
 async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     let server = RedisServer::start();
@@ -240,7 +240,8 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     }
 }
 
-/// Two replicas collect touches of one session. The store keeps the latest touch, whichever replica writes first.
+/// Two replicas collect touches (recorded activities) of one session. The store keeps the latest touch, whichever
+/// replica writes first.
 #[tokio::test]
 async fn two_replicas_write_touches_in_any_order() {
     let server = RedisServer::start();

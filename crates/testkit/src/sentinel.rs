@@ -52,8 +52,8 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let replica_options = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&replica_options), server(&replica_options)];
-        // Start the sentinels after the replicas are online: a sentinel that finds no Redis replicas at its
-        // start searches for them again only after ten seconds.
+        // Start the sentinels only after the Redis replicas are online. Otherwise, a sentinel finds no
+        // replicas at its start, and searches again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| info_field(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -189,7 +189,7 @@ impl Sentinel {
         address.1.parse().ok()
     }
 
-    /// Returns whether the sentinel knows both replicas and both other sentinels.
+    /// Returns whether the sentinel lists both replicas and both other sentinels.
     fn knows_all_servers(&self) -> bool {
         let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", PRIMARY_NAME.as_bytes()];
         let fields: Option<std::collections::HashMap<String, String>> = self.query(words);

@@ -3,7 +3,8 @@ use super::{ESCAPED_TARGET, NAVIGATION_HEADERS, TARGET};
 use crate::harness::{Harness, HeaderPairs};
 use crate::support::curfew::CreatedSession;
 
-/// Headers with which a client claims the public path, a public host or a passive method.
+/// Headers with which a client claims a public path, a public host, or a method that does not count as
+/// activity.
 const FORGED_INPUTS: &HeaderPairs<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),

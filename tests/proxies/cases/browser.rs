@@ -54,8 +54,11 @@ pub async fn endpoints(harness: &mut Harness) {
         .send("GET", "/.curfew/signed-out?reason=idle_timeout", &[])
         .await;
     assert!(page.body.contains("was not used for a while"), "{page:?}");
-    let nobody = harness.send("GET", "/.curfew/session", &[]).await;
-    assert_eq!(nobody.status, 401, "{nobody:?}");
+    let answer_without_session = harness.send("GET", "/.curfew/session", &[]).await;
+    assert_eq!(
+        answer_without_session.status, 401,
+        "{answer_without_session:?}"
+    );
     // This route reaches no other endpoint of Curfew.
     for path in [
         "/.curfew/../auth-request",

@@ -113,11 +113,11 @@ pub async fn forged_identity(harness: &mut Harness) {
         assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
     }
     // A client cannot add attributes that the session does not have.
-    let nobody = harness
+    let session_without_attributes = harness
         .curfew
         .sign_in_with("bob", serde_json::json!({}))
         .await;
-    let cookie = nobody.cookie();
+    let cookie = session_without_attributes.cookie();
     let header_pairs = with_forged_identity(&names, &[("cookie", &*cookie)]);
     let backend_request =
         harness.assert_allowed(&harness.send("GET", "/", &header_pairs).await, "bob");

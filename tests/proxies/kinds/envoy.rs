@@ -120,8 +120,8 @@ fn with_two_hosts(text: &str, public: SocketAddr) -> String {
             .replace("[\"*\"]", &format!("[\"{host}\", \"{host}:*\"]"))
     };
     let clusters = text[end..].to_owned();
-    let start_of_own = clusters.find("    - name: application\n").unwrap();
-    let of_the_public = clusters[start_of_own..]
+    let application_cluster_start = clusters.find("    - name: application\n").unwrap();
+    let public_cluster = clusters[application_cluster_start..]
         .replace("name: application", "name: public")
         .replace(
             "address: application, port_value: 3000",
@@ -132,5 +132,5 @@ fn with_two_hosts(text: &str, public: SocketAddr) -> String {
         host_section("public", PUBLIC_HOST),
     ]
     .concat();
-    format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
+    format!("{}{hosts}{clusters}\n{public_cluster}", &text[..start])
 }

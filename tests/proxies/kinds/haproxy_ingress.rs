@@ -73,8 +73,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let text = upstreams.with_mistake(&text);
     let mut files = vec![("haproxy.cfg", &*text)];
     files.extend(MAPS);
-    let of_the_public = format!("{PUBLIC_HOST}#/ default_public_80\n");
-    files.push(("_front_http_host__prefix.map", &*of_the_public));
+    let public_host_map = format!("{PUBLIC_HOST}#/ default_public_80\n");
+    files.push(("_front_http_host__prefix.map", &*public_host_map));
     let server = Server::start(
         Command::new(installed_path("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
         &files,

@@ -18,12 +18,12 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         host(REDIRECTING_HOST, Some(annotation("auth-signin"))),
     ];
     if let Some(application) = upstreams.public {
-        let of_the_public = Host {
+        let public_host = Host {
             name: PUBLIC_HOST,
             application,
             sign_in: None,
         };
-        hosts = vec![host(PRIVATE_HOST, None), of_the_public];
+        hosts = vec![host(PRIVATE_HOST, None), public_host];
     }
     let curfew = upstreams.listeners();
     let nginx = render(curfew, upstreams.policy, &hosts, |template| {
