@@ -74,7 +74,7 @@ impl Answer {
 pub type HeaderPairs<'a> = [(&'a str, &'a str)];
 
 impl Harness {
-    /// Starts the servers. Curfew has the rules of [`RULES`].
+    /// Starts the servers. Curfew has the rules of `RULES`.
     pub async fn start(snippet: &Snippet, text: &str) -> Self {
         Self::start_with_rules(snippet, text, RULES).await
     }

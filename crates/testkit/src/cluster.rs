@@ -181,7 +181,10 @@ impl Cluster {
 
 /// Runs `redis-cli --cluster`.
 fn cluster_tool(arguments: &[&str]) {
-    assert!(try_cluster_tool(arguments), "redis-cli --cluster failed: {arguments:?}");
+    assert!(
+        try_cluster_tool(arguments),
+        "redis-cli --cluster failed: {arguments:?}"
+    );
 }
 
 fn try_cluster_tool(arguments: &[&str]) -> bool {
