@@ -55,7 +55,8 @@ COPY LICENSE /usr/share/doc/curfew/LICENSE
 # The mount point of a volume with the keys of `curfew keygen --directory`.
 COPY --from=build --chown=65532:65532 /out/data /var/lib/curfew
 USER 65532:65532
-# check, grpc, spoe (if enabled), browser and ops. The admin API listens on the loopback address by default.
+# The listeners check, grpc, spoe (if enabled), browser and ops. By default, the listener admin uses the loopback
+# address, so it needs no port here.
 EXPOSE 9180 9181 9182 9183 9189
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/curfew", "healthcheck"]

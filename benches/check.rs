@@ -1,5 +1,5 @@
-//! Measures the time of the parts of a check, and of whole checks with each contract. A contract is the
-//! format in which a family of proxies sends checks. The store is the embedded store.
+//! Measures the time of the parts of a check, and of whole checks with each contract. A contract is the way in which a
+//! family of proxies sends a check and reads the answer. All sessions are in the store `memory`.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -43,13 +43,13 @@ const LIMITS: Limits = Limits {
 };
 const COOKIE: &str = "__Host-session";
 
-/// A service with the embedded store and one session.
+/// A service with the store `memory` and one session.
 struct Bench {
     runtime: Runtime,
     contracts: Live<Contracts>,
     session: (SessionId, Session),
     token: String,
-    /// The headers of a browser.
+    /// The headers that a browser sends.
     headers: Vec<(&'static str, String)>,
 }
 
@@ -168,8 +168,7 @@ impl Bench {
         headers.collect()
     }
 
-    /// Returns a check over HTTP. `contract_headers` contains the headers in which the proxy describes the
-    /// original request.
+    /// Returns a check over HTTP. `contract_headers` contains the headers in which the proxy sends the router inputs.
     fn http_request(
         &self,
         path: &str,

@@ -12,12 +12,12 @@ use tonic::transport::{Channel, Endpoint};
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
-/// A load generator for gRPC. Each stream sends one call after the other.
+/// A load generator for gRPC. Several tasks share a connection. Each task sends one call after the other.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
-    /// The number of streams on each connection.
+    /// The number of concurrent calls (HTTP/2 streams) on each connection.
     pub streams: usize,
 }
 

@@ -23,7 +23,7 @@ pub use boot::BootClock;
 pub use store_clock::StoreClock;
 pub use timeline::{AcceptedClock, BootId, Disagreement, TimelineAction, TimelineRecord};
 
-/// A source of the current time for decisions.
+/// Provides the current time for decisions.
 pub trait Clock: Send + Sync + 'static {
     /// The current time. Most clocks count from the Unix epoch; [`BootClock`] counts from the boot of the machine.
     fn now(&self) -> Timestamp;

@@ -149,7 +149,7 @@ impl StoreClock {
         action
     }
 
-    /// Returns a record with the clock that an operator has accepted. The caller must write the record to the store,
+    /// Returns the record that publishes which clock an operator has accepted. The caller must write it to the store,
     /// where all replicas read it. The result is `None` while samples of the store's clock disagree or are too few, and
     /// before this replica has joined the timeline.
     #[must_use]

@@ -60,7 +60,7 @@ const DECAY_DIVISOR: i64 = 2;
 /// The largest lag behind the other replicas that a replica corrects by slewing, in milliseconds. A replica with a
 /// larger lag counts as paused, and steps forward.
 const MAX_SLEWED_LAG_MILLIS: i64 = 2_500;
-/// The maximum number of record changes by other replicas that a replica keeps.
+/// A replica remembers at most this many changes that other replicas made to the record.
 const MAX_CHANGES: usize = 4;
 
 /// The action that the caller must take for the record in the store.
@@ -189,7 +189,7 @@ impl Timeline {
         self.maintain_record(boot)
     }
 
-    /// Returns a record with the clock that an operator has accepted. The caller must write the record to the store,
+    /// Returns the record that publishes which clock an operator has accepted. The caller must write it to the store,
     /// where all replicas read it. The result is `None` while the samples disagree or are too few, and before this
     /// replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: AcceptedClock) -> Option<TimelineRecord> {
@@ -236,8 +236,8 @@ impl Timeline {
             store_offset_from_decision_time: store_offset_from_decision_time
                 .filter(exceeds_tolerance),
             replicas_offset: latest_lead.filter(|_| all_differ),
-            // An accepted difference can only become smaller. So a larger difference is a new one, which no operator
-            // has accepted.
+            // `accepted` is decision time minus the store's time, so `current` has the opposite sign. An accepted
+            // difference can only become smaller, so no operator has accepted a larger difference.
             is_accepted: matches!((accepted, store_offset_from_decision_time), (Some(accepted), Some(current))
                 if current.signum() != accepted.signum() && current.abs() <= accepted.abs() + tolerance),
         }
@@ -334,8 +334,8 @@ impl Timeline {
         };
         let age = slew.decision_time(boot) - record.at;
         if self.agrees_with_record(boot, slew, record) {
-            // If the time in the record is in the future, its writer measured a different clock of the store. So this
-            // replica replaces the time.
+            // If the time in the record is in the future, its writer has measured a different time of the store. So
+            // this replica replaces the time.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
                 return TimelineAction::Write(self.refreshed_record(boot, slew, record, age));
             }
@@ -371,8 +371,8 @@ impl Timeline {
         }
     }
 
-    /// Returns `record` with the current time, and with this replica as its writer. The offset decays by the amount for
-    /// `age` milliseconds.
+    /// Returns `record` with the current time, and with this replica as its writer. The offset has decayed for `age`
+    /// milliseconds, see [`DECAY_DIVISOR`].
     fn refreshed_record(
         &self,
         boot: i64,

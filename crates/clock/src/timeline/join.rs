@@ -56,15 +56,15 @@ impl Timeline {
         (clocks_agree || self.samples.is_settled(self.tuning.acceptance)).then_some(store_offset)
     }
 
-    /// Returns the offset if a process on this machine wrote the record and the machine has not rebooted since. Then
-    /// the boot-time clock shows the age of the record, so jumps of other clocks have no effect.
+    /// Returns the offset of decision time if a process on this machine wrote the record and the machine has not
+    /// rebooted since. Then the boot-time clock shows the age of the record, so jumps of other clocks have no effect.
     fn offset_from_same_boot(&self, boot: i64, record: TimelineRecord) -> Option<i64> {
         let (id, at) = record.boot?;
         (Some(id) == self.boot_id && boot >= at).then_some(record.at - at)
     }
 
-    /// Returns the offset if the record is fresh according to the store's clock. A fresh record shows that this clock
-    /// has not jumped.
+    /// Returns the offset of decision time if the record is fresh according to the store's clock. A fresh record shows
+    /// that this clock has not jumped.
     fn offset_from_fresh_record(
         &self,
         boot: i64,
@@ -79,9 +79,9 @@ impl Timeline {
         (self.samples.is_undisputed() && fresh_ages.contains(&age)).then_some(time - boot)
     }
 
-    /// Returns the offset for a record that another running replica has just written. But an attacker with write access
-    /// to the store can also write an old record again. Therefore decision time is at least the earlier of the store's
-    /// clock and this machine's wall clock, minus [`WALL_TOLERANCE_MILLIS`].
+    /// Returns the offset of decision time for a record that another running replica has just written. But an attacker
+    /// with write access to the store can also write an old record again. Therefore decision time is at least the time
+    /// of the store's clock or of this machine's wall clock, whichever is earlier, minus [`WALL_TOLERANCE_MILLIS`].
     fn offset_from_refreshed_record(
         &self,
         boot: i64,
@@ -92,9 +92,9 @@ impl Timeline {
         (record.at - boot).max(store_offset.min(wall_offset) - WALL_TOLERANCE_MILLIS)
     }
 
-    /// Returns the offset if no replica runs. The offset in the record may then be outdated, so this machine's wall
-    /// clock decides whether the function adds that offset to the store's time. Decision time is at least the time in
-    /// the record.
+    /// Returns the offset of decision time if no replica runs. The offset in the record may then be outdated, so this
+    /// machine's wall clock decides whether the function adds that offset to the store's time. Decision time is at
+    /// least the time in the record.
     fn offset_from_abandoned_record(
         &self,
         boot: i64,

@@ -86,7 +86,7 @@ pub(super) struct World {
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
 const HEARTBEAT_MICROS: i64 = 500_000;
-/// The time after a jump during which a starting replica may join at a wrong time, in milliseconds.
+/// The time after a jump during which a starting replica may join with a wrong decision time, in milliseconds.
 const JUMP_EFFECT_MILLIS: i64 = 20_000;
 
 impl World {
@@ -141,8 +141,8 @@ impl World {
             }
             Event::Stop => {}
             // The store loses the record only if its clock has not jumped recently and all replicas have joined.
-            // Otherwise, a starting replica would find no record and a store whose clock is wrong. It could compare
-            // this clock only with its own wall clock.
+            // Otherwise, a starting replica could join with a wrong decision time: without a record, it can compare
+            // the store's wrong clock only with the wall clock of its machine.
             Event::LoseRecord
                 if self.micros / 1000 - self.last_jump_millis > JUMP_EFFECT_MILLIS
                     && self.transient_error.0 == 0

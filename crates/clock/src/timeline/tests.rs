@@ -13,8 +13,8 @@ const ROUNDING_MILLIS: i64 = 10;
 /// The largest difference from the other replicas after a join, in milliseconds. It covers the tolerance and the
 /// interval between two heartbeats.
 const JOIN_ERROR_MILLIS: i64 = 900;
-/// The addition to [`JOIN_ERROR_MILLIS`] for each jump of the store's clock that is too small to make the record
-/// outdated, in milliseconds.
+/// Each jump of the store's clock adds this value to [`JOIN_ERROR_MILLIS`], in milliseconds. After a smaller jump, the
+/// record still looks fresh, so a starting replica can join with a wrong decision time.
 const JUMP_ERROR_MILLIS: i64 = 2_500;
 
 /// Generates random histories: lists of events.
@@ -41,17 +41,17 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event, 1..60)
 }
 
-/// Runs a history. The error describes the first violation of a rule.
+/// Runs a history. The error describes the first wrong decision time, or the first disagreement of the replicas.
 fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     let mut world = World::new(tuning);
     for event in events {
         world.apply(*event, |world| {
-            // A replica that joined during a jump approaches the others at only 0.1 %, so each jump adds to the
-            // allowed difference.
+            // A replica that joined during a jump approaches the other replicas slowly (0.1 %), so each jump adds to
+            // the allowed difference.
             let max_spread = JOIN_ERROR_MILLIS + world.jump_count * JUMP_ERROR_MILLIS;
             let mut errors = Vec::new();
             // Replicas that join during two jumps can be ahead of the other replicas by more than
-            // [`MAX_SLEWED_LAG_MILLIS`]. Then the other replicas step forward, too.
+            // [`MAX_SLEWED_LAG_MILLIS`]. Then the other replicas step forward.
             let leads_others = world.jump_count > 1
                 && world
                     .machines
@@ -63,8 +63,8 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
                 };
                 let max_deviation =
                     elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
-                // A replica that joined behind the others may gain more time, because it steps forward. If it did not
-                // step, it would end sessions late.
+                // A replica that joined behind the other replicas may gain more time, because it steps forward. If it
+                // did not step, it would end sessions late.
                 let step_forward = match machine.joined_after_jump || leads_others {
                     true => max_spread,
                     false => 0,
@@ -89,7 +89,7 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs random histories. The error describes the first violation of a rule.
+/// Runs random histories. The error is the first error of [`find_violation`].
 fn find_violation_in_random_histories(tuning: Tuning, cases: u32) -> Result<(), String> {
     let mut runner = TestRunner::new(Config {
         cases,
