@@ -1,7 +1,8 @@
 //! Credentials: how a client presents a credential, and how Curfew derives a session ID from the credential.
 //!
-//! Curfew never stores a credential. The key in the store is a [`SessionId`](crate::session::SessionId), derived from
-//! the credential by SHA-256. Therefore nobody can use a dump of the store to obtain a valid cookie.
+//! Curfew never stores a credential. The store identifies a session by its [`SessionId`](crate::session::SessionId),
+//! which Curfew derives from the credential with SHA-256. Therefore nobody can use a dump of the store to obtain a
+//! valid cookie.
 
 mod admin_token;
 mod cookies;

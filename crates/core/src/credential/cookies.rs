@@ -4,8 +4,8 @@ use http::header::COOKIE;
 /// Every value of the cookie `name` in the request's `Cookie` headers, in order of appearance.
 ///
 /// The function compares names exactly, and trims only spaces and tabs. Other white space before a name belongs to
-/// the name, so such a cookie cannot shadow a `__Host-` cookie (Hono CVE-2026-39410). The function returns values
-/// unchanged: it keeps quotes and decodes nothing, and `$Version` has no special meaning.
+/// the name, so such a cookie cannot replace a `__Host-` cookie (as in the framework Hono, CVE-2026-39410). The
+/// function returns values unchanged: it keeps quotes and decodes nothing, and `$Version` has no special meaning.
 pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(COOKIE)

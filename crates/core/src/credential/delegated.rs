@@ -33,7 +33,7 @@ pub struct DelegatedService {
     pub display_name: Option<HeaderName>,
     /// The response header with a token of the identity provider.
     pub token: Option<HeaderName>,
-    /// The response header with the time of the authentication. Without this header, the token's `auth_time` counts.
+    /// The response header with the time of the authentication; with `None`, the token's `auth_time` counts.
     pub auth_time: Option<HeaderName>,
     /// The maximum age of the authentication when a session starts.
     pub max_age: MaxAge,

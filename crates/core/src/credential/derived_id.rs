@@ -17,8 +17,8 @@ pub(super) fn derive_id(kind: &str, texts: &[&[u8]]) -> SessionId {
     SessionId::from_bytes(id)
 }
 
-/// The pseudo-subject of a person for the cut-off that requires a new authentication. A cut-off is a time. An
-/// authentication of the person before this time starts no session.
+/// The pseudo-subject whose cut-off requires a new authentication of the person: an authentication before the cut-off
+/// starts no session.
 #[must_use]
 pub fn reauthentication_subject(person: &Subject) -> Subject {
     Subject::of_provider(derive_id("reauthentication", &[person.as_str().as_bytes()]))

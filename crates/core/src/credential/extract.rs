@@ -33,7 +33,7 @@ pub enum PresentedCredential<'a> {
     Token(&'a [u8]),
     /// A credential that is expected to be a token of an identity provider.
     Jwt(&'a [u8]),
-    /// The only credential of the request is a bearer token that no configured source issues.
+    /// The request has no token of Curfew, but a bearer token that no configured source accepts.
     Foreign,
     /// The request has several different credentials. Curfew cannot know which one the back end would use.
     Ambiguous,
@@ -43,9 +43,9 @@ impl CredentialExtractor {
     /// Finds the credential of a request.
     ///
     /// A repeated value counts once. A token of Curfew in the cookie takes precedence over a foreign bearer token,
-    /// because the application may use the header `Authorization` itself. Two different tokens of Curfew are
-    /// ambiguous. Without a token of Curfew, a token of an identity provider counts. Two different tokens of identity
-    /// providers are ambiguous, too.
+    /// because the application may use the header `Authorization` itself. A token of an identity provider counts only
+    /// if the request has neither a token of Curfew nor, with `bearer`, a foreign bearer token. Two different
+    /// tokens of Curfew are ambiguous, and so are two different tokens of identity providers.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let mut found = None;

@@ -19,7 +19,7 @@ pub use aead::{SEAL_OVERHEAD_BYTES, SealContext, UnsealError};
 /// The keys for tokens: the first key signs tokens, and all keys verify tokens.
 ///
 /// To rotate keys without signing anybody out, append the new key to the ring on every replica. Then move the new key
-/// to the front on every replica. Remove the old key after all sessions have ended whose tokens the old key signed.
+/// to the front on every replica. When all sessions with tokens of the old key have ended, remove the old key.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<SigningKey>,

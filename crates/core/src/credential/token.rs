@@ -25,7 +25,7 @@ pub struct Token {
 impl Token {
     /// The prefix of every token: its type and version.
     pub const PREFIX: &'static str = "cfw1_";
-    /// Bytes of the key ID.
+    /// The length of the key ID in bytes.
     pub(super) const KEY_ID_BYTES: usize = 6;
     /// The number of random bytes: 256 bits, although OWASP ASVS 5.0 7.2.3 requires only 128 bits.
     pub(super) const RANDOM_BYTES: usize = 32;
@@ -33,9 +33,9 @@ impl Token {
     pub(super) const MAC_BYTES: usize = 16;
     /// The total number of bytes. This number is a multiple of three, so that the base64 text has no unused bits.
     const BODY_BYTES: usize = Self::KEY_ID_BYTES + Self::RANDOM_BYTES + Self::MAC_BYTES;
-    /// Characters of the base64 part.
+    /// The number of characters of the base64 part.
     const ENCODED_CHARS: usize = Self::BODY_BYTES / 3 * 4;
-    /// Characters of a complete token.
+    /// The number of characters of a complete token.
     pub const LEN: usize = Self::PREFIX.len() + Self::ENCODED_CHARS;
 
     /// Parses a token without verifying its MAC; `None` if the text is not a token.

@@ -5,8 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{DelegatedService, SessionKey};
 
-/// The request headers that every service receives. Other headers are forwarded only if the configuration names them.
-/// Otherwise a client could send a header that only a proxy may set, such as a header with an identity.
+/// The headers of the client that every delegated service receives. The service receives other headers only if they
+/// can contain the credential, or if the configuration names them. Otherwise a client could send a header that only a
+/// proxy may set, such as a header with an identity.
 const FORWARDED_HEADERS: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
@@ -19,20 +20,20 @@ const FORWARDED_HEADERS: [HeaderName; 9] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
-/// The client's original request, which Curfew describes to another authorization service.
+/// The client's request, which Curfew describes to another authorization service.
 #[derive(Clone, Copy, Debug)]
 pub struct DelegatedCheck<'a> {
     /// The headers of the client's request.
     pub headers: &'a HeaderMap,
     /// The address of the client; `None` if unknown.
     pub address: Option<IpAddr>,
-    /// The original method.
+    /// The method of the client's request.
     pub method: &'a Method,
     /// Whether the client used TLS.
     pub secure: bool,
     /// The host, with its port if the client sent one.
     pub host: &'a str,
-    /// The path and query of the request.
+    /// The path and query of the client's request.
     pub target: &'a [u8],
 }
 

@@ -21,7 +21,7 @@ pub struct AllowedResponse {
     pub attributes: Attributes,
     /// When the subject authenticated; `None` if the service does not send this time.
     pub authenticated: Option<Timestamp>,
-    /// The latest time at which the service's session ends.
+    /// The latest time at which the service's session can end.
     pub expires: Timestamp,
 }
 

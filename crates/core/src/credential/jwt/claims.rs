@@ -101,15 +101,15 @@ pub(super) fn numeric_date(
     time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
-/// Returns the pseudo-subject for one session of a provider. A cut-off is a time before which all sessions of a subject
-/// have ended. One cut-off for this subject ends all sessions of Curfew that began with the session of the provider.
+/// Returns the pseudo-subject for one session of a provider. A cut-off for it ends the sessions of Curfew that belong
+/// to this session of the provider.
 pub(super) fn provider_session_subject(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// Returns the pseudo-subject for all sessions of one subject of a provider. One cut-off (a time before which all
-/// sessions of a subject have ended) for this pseudo-subject ends all these sessions.
+/// Returns the pseudo-subject for one subject of a provider. A cut-off for it ends the sessions of Curfew that belong
+/// to this subject.
 pub(super) fn provider_user_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
@@ -124,7 +124,7 @@ pub(in crate::credential) struct SignInClaims {
     pub(in crate::credential) malformed_auth_time: bool,
     /// The `iss` claim.
     pub(in crate::credential) issuer: Option<String>,
-    /// The pseudo-subjects for the provider's session and subject.
+    /// The pseudo-subjects for the provider's session and subject, see [`Subject::of_provider`].
     pub(in crate::credential) provider_names: Vec<String>,
     /// Whether the token has only a reference to the groups, so Curfew does not know the groups.
     pub(in crate::credential) unknown_groups: bool,

@@ -39,8 +39,8 @@ pub struct ProviderSignIn {
 
 impl Issuer {
     /// Verifies an ID token at `now`. The ID token of a sign-in must have this `nonce`. Pass `None` for a refreshed ID
-    /// token: it should have no nonce, or the nonce of the sign-in, which Curfew does not keep (OpenID Connect Core
-    /// 1.0, section 12.2).
+    /// token. If it has a nonce, this is the nonce of the sign-in (OpenID Connect Core 1.0, section 12.2), which Curfew
+    /// does not keep and therefore cannot compare.
     ///
     /// # Errors
     /// [`InvalidJwt`] with the reason. After [`InvalidJwt::UnknownKey`], the caller can try again with newer keys.

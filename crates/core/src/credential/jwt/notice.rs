@@ -23,7 +23,7 @@ pub struct Notice {
 /// The sessions that a notice ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogoutTarget {
-    /// The pseudo-subject that these sessions have in their attribute `provider`.
+    /// The pseudo-subject that these sessions have in their attribute `provider`, see [`Subject::of_provider`].
     pub name: Subject,
     /// Whether the notice ends one session of the provider. If not, the notice ends all sessions of a subject.
     pub is_single_session: bool,
@@ -72,7 +72,7 @@ impl Issuer {
             (None, Some(subject)) => self.provider_user_subject(subject),
             (None, None) => return None,
         };
-        // If the configuration takes the subject from another claim than `sub`, `sub` does not identify the subject.
+        // If Curfew reads the subject from a claim other than `sub`, `sub` does not identify the subject.
         let subject = subject.filter(|_| self.claims.subject == "sub");
         Some(LogoutTarget {
             name,

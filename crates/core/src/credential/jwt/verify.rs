@@ -303,16 +303,15 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// Returns the pseudo-subject for one session of the provider. A cut-off is a time before which all sessions of a
-    /// subject have ended. One cut-off for this subject ends all sessions of Curfew that began with the provider's
-    /// session.
+    /// Returns the pseudo-subject for one session of the provider. A cut-off for it ends the sessions of Curfew that
+    /// belong to this session of the provider.
     #[must_use]
     pub fn provider_session_subject(&self, sid: &str) -> Subject {
         claims::provider_session_subject(&self.issuer, sid)
     }
 
-    /// Returns the pseudo-subject for all sessions of one subject of the provider. One cut-off (a time before which all
-    /// sessions of a subject have ended) for this pseudo-subject ends all these sessions.
+    /// Returns the pseudo-subject for one subject of the provider. A cut-off for it ends the sessions of Curfew that
+    /// belong to this subject.
     #[must_use]
     pub fn provider_user_subject(&self, sub: &str) -> Subject {
         claims::provider_user_subject(&self.issuer, sub)

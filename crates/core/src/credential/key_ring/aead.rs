@@ -10,7 +10,7 @@ pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
 /// The number of random bytes in a nonce. Eight bytes are enough, because every [`SealContext`] has its own key, which
 /// encrypts only a few texts.
 const NONCE_BYTES: usize = 8;
-/// Bytes of the authentication tag.
+/// The length of the authentication tag in bytes.
 const TAG_BYTES: usize = 16;
 
 /// The number of bytes that sealing adds to a text.
@@ -32,7 +32,7 @@ pub enum UnsealError {
 pub struct SealContext<'a> {
     /// The kind of the text, such as `record 3`.
     pub purpose: &'a str,
-    /// The name of the text: the session ID, or the key in the store.
+    /// The name of the text, for example a session ID or a Redis key.
     pub name: &'a [u8],
 }
 

@@ -6,7 +6,7 @@ use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use super::aead::{SHORT_KEY_ID_BYTES, SealContext, UnsealError};
 use super::{KeyError, KeyRing, SigningKey};
 
-/// Bytes of a nonce (RFC 8452).
+/// The length of a nonce in bytes (RFC 8452).
 const NONCE_BYTES: usize = 12;
 
 impl KeyRing {

@@ -34,7 +34,8 @@ impl Issuer {
         let (Some(id), Some(issued)) = (non_empty_text(&claims, "jti"), times.issued) else {
             return Err(InvalidNotice::MissingId);
         };
-        // If `sub` or `sid` is empty or not a string, it is unclear which sessions the token ends.
+        // If `sub` or `sid` is empty or not a string, it is unclear which sessions the token ends, so the token is
+        // rejected.
         let is_missing_or_valid =
             |name: &str| claims.contains_key(name) == non_empty_text(&claims, name).is_some();
         let ended = self.logout_target(

@@ -87,7 +87,7 @@ impl Issuer {
         if non_empty_text(identifier, "format") != Some("iss_sub") {
             return Err(InvalidNotice::UnsupportedSubject);
         }
-        // An issuer can only end sessions of its own subjects.
+        // An issuer cannot end sessions of another issuer's subjects.
         if non_empty_text(identifier, "iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer.into());
         }

@@ -328,8 +328,8 @@ fn validates_the_times() {
         let found = verify(&key.token(&claims_with(changes.clone())), &key);
         assert_eq!(found.err(), expected, "{changes}");
     }
-    // If `auth_time` is in the future, the session starts now. Without `auth_time`, the session starts at the issue
-    // time.
+    // If `auth_time` is in the future, the session starts now. Without `auth_time`, it starts at the issue time, and
+    // without both times, it starts now.
     for (changes, started) in [
         (json!({ "auth_time": seconds(30) }), START),
         (json!({ "auth_time": null }), START.minus(MINUTE)),
