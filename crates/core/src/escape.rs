@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Whether a character could mislead a reader: control characters (C0, DEL, C1), line and paragraph separators,
-/// bidirectional marks and overrides, zero-width characters, and tags.
+/// bidirectional marks and overrides, invisible characters such as a zero-width space, and tag characters of Unicode.
 #[must_use]
 pub const fn is_unsafe(character: char) -> bool {
     matches!(character,

@@ -1,4 +1,4 @@
-//! Session ends as webhooks and other programs receive them.
+//! The events for session ends, in the form that webhooks and other programs receive.
 
 use serde::Serialize;
 

@@ -90,7 +90,7 @@ pub struct IdentityHeaders {
     pub id: Vec<HeaderName>,
     /// Headers with the name of the home policy.
     pub policy: Vec<HeaderName>,
-    /// Headers that another authorization service may set.
+    /// Headers whose values come from another authorization service.
     pub relayed: Vec<HeaderName>,
 }
 

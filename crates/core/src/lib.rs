@@ -1,4 +1,4 @@
-//! The rules of Curfew: sessions, policies, credentials and identity.
+//! The core logic of Curfew: sessions, policies, credentials and identity.
 //!
 //! No code in this crate reads a clock or a file, or uses the network. Functions depend only on their arguments, and
 //! types validate their values at construction. Other crates read the input, call these functions, and act on the

@@ -62,7 +62,7 @@ pub struct Policy {
     pub bind: BindSettings,
     /// The behaviour of checks while the store is unavailable.
     pub on_store_failure: OnStoreFailure,
-    /// The preset of a standard. The limits must not exceed the ceilings of the preset.
+    /// The preset of a standard. Without `deviation_reason`, the limits must not exceed the ceilings of the preset.
     pub preset: Option<Preset>,
     /// The documented reason for a limit above the ceiling of the preset.
     pub deviation_reason: Option<String>,
@@ -156,7 +156,7 @@ impl Policy {
     }
 
     /// The variants that apply to a subject with these attributes, with their indexes. If the subject's groups are
-    /// unknown, all variants apply, because variants only tighten.
+    /// unknown, all variants apply, because a variant can only tighten limits.
     pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = (usize, &Variant)> {
         let unknown = attributes.has_unknown_groups();
         let variants = self.variants.iter().enumerate();

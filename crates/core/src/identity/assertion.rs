@@ -14,7 +14,8 @@ use crate::session::{Session, Timestamp};
 
 pub use key::{AssertionKey, AssertionKeyError};
 
-/// The `typ` header, so that no other token is accepted as an assertion (RFC 8725 3.11).
+/// The `typ` header of an assertion. It keeps applications from accepting another token as an assertion (RFC 8725
+/// 3.11).
 const ASSERTION_TYP: &str = "curfew-assertion+jwt";
 
 /// Signs short-lived JSON Web Tokens with the identity of a session.

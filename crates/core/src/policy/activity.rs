@@ -7,11 +7,12 @@ pub enum ActivityKind {
     /// Every request, except requests that are always passive, such as `HEAD` or a prefetch.
     #[default]
     Any,
-    /// Like `Any`, but only navigations of the whole page, and unsafe methods (methods that change data, such as
-    /// `POST`). Requests that the scripts of a page send with `GET` do not count.
+    /// Only these requests of `Any`: navigations of the whole page, and requests with a method that RFC 9110 does not
+    /// list as safe, such as `POST`. Requests that the scripts of a page send with `GET` do not count.
     Navigation,
-    /// Like `Any`, but only unsafe methods and navigations that a person started (`Sec-Fetch-User: ?1`). This kind is
-    /// for proxies that withhold the headers which mark background requests.
+    /// Only these requests of `Any`: navigations that a person started (`Sec-Fetch-User: ?1`), and requests with an
+    /// unsafe method (a method that changes data, such as `POST`). This kind is for proxies that withhold the headers
+    /// of background requests.
     Explicit,
     /// Only requests that count under both `Navigation` and `Explicit`. This kind results from a combination of two
     /// policies.
@@ -78,11 +79,9 @@ pub enum PassiveReason {
     Prefetch,
     /// A header from the client marks the request as a background request.
     Background,
-    /// A policy counts only navigations of the whole page and requests with unsafe methods. The request is neither of
-    /// the two.
+    /// The kind [`ActivityKind::Navigation`] applies, alone or in a combination, and does not count the request.
     NotNavigation,
-    /// A policy counts only navigations that a person started and requests with unsafe methods. The request is
-    /// neither of the two.
+    /// The kind [`ActivityKind::Explicit`] applies, alone or in a combination, and does not count the request.
     NotExplicit,
 }
 
@@ -147,7 +146,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
-/// Classifies a request by its original method and the client's headers.
+/// Classifies a request by its method (a router input) and the client's headers.
 #[must_use]
 pub fn classify(
     kind: ActivityKind,
@@ -377,8 +376,8 @@ mod tests {
     }
 
     proptest! {
-        /// A header can only shorten a session: a request that is marked as a background request is passive under every
-        /// kind, even if it has other headers.
+        /// A header of a background request can only shorten a session: with it, a request is passive under every kind,
+        /// even if the request has other headers.
         #[test]
         fn background_headers_only_shorten_a_session(
             which in 0..BackgroundHeaders::KNOWN_HEADERS.len(),

@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// The protocol between a family of proxies and Curfew. Rules can match the contract, and metrics and audit events name
-/// it.
+/// How a family of proxies sends a check and reads the answer. The contract can be a condition of a rule. Metrics and
+/// audit events name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Contract {
     /// NGINX and ingress-nginx.

@@ -3,7 +3,7 @@ use std::fmt;
 
 use url::Host;
 
-/// The hosts that a rule applies to.
+/// One host, or all subdomains of a domain, as the configuration names them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// Exactly this host, in lower case.
@@ -49,7 +49,7 @@ impl HostPattern {
             Some(domain) => (true, domain),
             None => (false, &*text),
         };
-        // A browser sends the normalised form, so a pattern that the parser would change could never match a request.
+        // A browser sends the host in the form that the parser returns. A pattern in any other form would never match.
         let parsed = Host::parse(host).map_err(|_| HostPatternError)?;
         if parsed.to_string() != host || host.ends_with('.') || host.contains('*') {
             return Err(HostPatternError);

@@ -5,11 +5,11 @@ use crate::session::{Attributes, Limits};
 
 /// The maximum age of an authentication when a session starts.
 ///
-/// An authentication precedes its session. Therefore, when the session reaches its idle limit, the authentication is
-/// older than this limit. With [`MaxAge::Idle`], it is then too old to start another session (ADR 12).
+/// An authentication precedes its session. Therefore, when the session reaches a limit, the authentication is older
+/// than this limit. With [`MaxAge::Idle`], the authentication is then too old to start another session (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
-    /// The idle limit of the session.
+    /// The idle limit or the absolute limit of the session, whichever is shorter.
     Idle,
     /// A fixed duration.
     Of(Duration),

@@ -31,8 +31,8 @@ impl NamedHosts {
         named
     }
 
-    /// Whether Curfew evaluates requests for this host; it denies all other requests. The host is part of a URL, with
-    /// or without a port.
+    /// Whether Curfew evaluates requests for this host. If not, Curfew denies them. The host is part of a URL, with or
+    /// without a port.
     #[must_use]
     pub fn admit(&self, host: &str) -> bool {
         if !self.denies_others() {
@@ -43,7 +43,7 @@ impl NamedHosts {
             || parent_domains(&host).any(|domain| self.domains.contains(domain))
     }
 
-    /// Whether requests for other hosts are denied.
+    /// Whether Curfew denies requests for hosts that no pattern matches.
     #[must_use]
     pub fn denies_others(&self) -> bool {
         let names_a_host = !self.exact.is_empty() || !self.domains.is_empty();

@@ -112,7 +112,7 @@ impl<'a> NormalPath<'a> {
     }
 }
 
-/// Whether some programs convert this character to `/`, `\\`, `.`, `;`, `#`, `?` or `%`. The list comes from the
+/// Whether some programs convert this character to `/`, `\`, `.`, `;`, `#`, `?` or `%`. The list comes from the
 /// compatibility forms of Unicode Standard Annex 15 and the best-fit mappings of Windows code pages.
 pub(super) const fn is_lookalike(character: char) -> bool {
     matches!(

@@ -18,7 +18,8 @@ pub struct Policies {
 /// A policy together with its limits for one session.
 #[derive(Clone, Copy, Debug)]
 pub struct AppliedPolicy<'a> {
-    /// The policy of the session, or the strictest combination of all policies if that policy is not configured.
+    /// The home policy of the session, or the strictest combination of all policies if the home policy is not
+    /// configured.
     pub policy: &'a Policy,
     /// The limits for this session, with "remember me" and variants applied.
     pub limits: Limits,
@@ -82,9 +83,9 @@ impl Policies {
         &self.default
     }
 
-    /// The home policy of a session, with its current limits. If this policy is not configured, the strictest
-    /// combination of all policies applies. Therefore, if an operator renames a policy, its sessions stay valid, but no
-    /// session lasts longer.
+    /// The home policy of a session, and the current limits for this session. The policy of an operator session is the
+    /// console's policy. If the home policy is not configured, the strictest combination of all policies applies.
+    /// Therefore, if a policy gets a new name in the configuration, its sessions stay valid, but none lasts longer.
     #[must_use]
     pub fn home(&self, session: &Session) -> AppliedPolicy<'_> {
         if session.is_operator() {
