@@ -1,8 +1,9 @@
-//! Emergency revocation: a rule ends all sessions that have certain properties and started before a certain time.
+//! Emergency revocation: a revocation rule ends all sessions that have certain properties and started before a certain
+//! time.
 //!
-//! A rule applies to every source, including credentials that no replica has seen before. Missing properties fail
-//! closed: if the host, the provider or the groups of a session are unknown, the session meets every condition on the
-//! unknown property.
+//! A revocation rule applies to every source, including credentials that no replica has seen before. If the record of a
+//! session lacks the host, the provider or the groups, the session meets every condition on the missing property.
+//! Otherwise, the revocation could miss a session that it should end.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use crate::session::{Attributes, Session, Timestamp};
 /// The source of sessions from the admin API. Their records do not name a source.
 pub const ADMIN_API_SOURCE: &str = "token";
 
-/// The properties of the sessions that a rule ends. A session must meet all conditions. If there is no condition,
-/// every session matches.
+/// The properties of the sessions that a revocation rule ends. A session must meet all conditions. If there is no
+/// condition, every session matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RevocationConditions {
     /// The home policy of the session, which was fixed at the sign-in.
@@ -32,7 +33,7 @@ pub struct RevocationConditions {
     pub provider: Option<String>,
 }
 
-/// A rule that ends all sessions that meet the conditions and started before a certain time.
+/// A revocation rule. It ends all sessions that meet the conditions and started before a certain time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RevocationRule {
     /// The sessions that the rule ends.
@@ -48,7 +49,7 @@ pub enum Match {
     No,
     /// The record shows that the session meets all conditions.
     Certain,
-    /// The record lacks a property for a condition, so the session counts as a match.
+    /// The record lacks a property that a condition tests, so the session counts as a match.
     Assumed,
 }
 

@@ -19,7 +19,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The secret itself. Reviewers must check every call.
+    /// The secret itself. Reviewers must examine every call.
     pub const fn expose(&self) -> &T {
         &self.0
     }

@@ -1,7 +1,7 @@
 //! The session record, its limits, and the decision whether a session is still valid.
 //!
-//! This module does no I/O and reads no clock. Every decision takes `now` as an argument, so tests can check each
-//! rule at any instant. Replicas that agree on the time agree on the verdict.
+//! This module does no I/O and reads no clock. Every decision takes `now` as an argument. So a test can verify each
+//! limit at any instant, and replicas that agree on the time agree on the verdict.
 
 mod attributes;
 mod binding;

@@ -42,7 +42,7 @@ pub fn policy_name(name: &str) -> PolicyName {
     PolicyName::new(name).unwrap()
 }
 
-/// The format of an output.
+/// The format of an output of Curfew, such as a log, a page or a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
     /// Plain text for people.
@@ -55,5 +55,5 @@ pub enum OutputFormat {
     Markup,
 }
 
-/// The name of an output, its format, and the text that it shows.
+/// An output of Curfew: its name, its format, and the text that it shows.
 pub type Output = (&'static str, OutputFormat, String);

@@ -30,7 +30,7 @@ pub enum YamlError {
     TooLarge(usize),
 }
 
-/// Checks that a parser without limits can safely load a document.
+/// Verifies that a parser without limits can safely load a document.
 ///
 /// # Errors
 /// [`YamlError`] with the line, counted from 1.

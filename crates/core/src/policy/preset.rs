@@ -12,7 +12,7 @@ pub struct Preset {
     pub idle: Option<Duration>,
     /// The longest absolute limit.
     pub absolute: Duration,
-    /// The source of the numbers, and which numbers are only convention.
+    /// The document that the numbers come from, and which numbers are only convention.
     pub source: &'static str,
 }
 
@@ -99,7 +99,8 @@ impl Preset {
         Self::ALL.into_iter().find(|preset| preset.name == name)
     }
 
-    /// Whether sessions without activity end within the ceiling, at the idle or the absolute limit.
+    /// Whether a session without activity ends within the idle ceiling. The idle or the absolute limit can end the
+    /// session.
     #[must_use]
     pub fn allows_idle(&self, limits: &Limits) -> bool {
         self.idle

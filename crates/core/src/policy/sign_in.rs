@@ -16,8 +16,8 @@ pub enum Authentication {
     TimeKnown {
         /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Whether Curfew itself requests a new authentication. If not, somebody must configure the other service so
-        /// that it requests one.
+        /// Whether Curfew itself requests a new authentication. If not, the delegated service must be configured to
+        /// request one.
         is_requested_by_curfew: bool,
     },
     /// The time of the authentication is a part of the session ID. After a session end, the same authentication leads
@@ -25,7 +25,7 @@ pub enum Authentication {
     InSessionId,
     /// The time of the authentication is unknown.
     Unknown {
-        /// The configuration key that would make the time known.
+        /// What is missing to make the time known: a claim or a configuration key.
         missing: &'static str,
     },
 }

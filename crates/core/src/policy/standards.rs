@@ -245,8 +245,8 @@ impl LimitRequirement {
     }
 }
 
-/// The loosest limits that a session of a policy can have. Variants only tighten limits, and "remember me" only
-/// loosens them.
+/// The loosest limits that a session of a policy can have: the limits for "remember me", if the policy offers it.
+/// Variants of a policy never loosen limits.
 #[must_use]
 pub fn loosest_limits(policy: &Policy) -> Limits {
     policy.remember.unwrap_or(policy.limits)

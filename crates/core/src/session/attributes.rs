@@ -5,9 +5,10 @@ use serde::{Serialize, Serializer};
 
 /// Properties of a session's subject: named lists of strings, such as `groups` or `email`.
 ///
-/// The back end receives attributes in headers, so no attribute contains a control character. All attributes are in
-/// one shared string, because every check clones the attributes. Each attribute is its name, then its values with a
-/// unit separator before each value, then a record separator. Attributes are sorted by name.
+/// The back end receives attributes in headers, so no name or value contains a control character. Control characters
+/// can therefore separate the names and values in one string. The string is shared, because every check clones the
+/// attributes. Each attribute is its name, then its values with a unit separator before each value, then a record
+/// separator. Attributes are sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Arc<str>);
 
@@ -35,11 +36,11 @@ pub enum AttributeError {
 
 impl Attributes {
     /// The attribute that identifies the session and its subject at the identity provider. Its values are
-    /// pseudo-subjects, which contain hashes. A logout notice of the provider ends all sessions with the pseudo-subject
-    /// that the notice refers to.
+    /// pseudo-subjects, see [`Subject::of_provider`](super::Subject::of_provider). A logout notice of the provider
+    /// refers to a pseudo-subject, and ends all sessions that have it.
     pub const PROVIDER: &'static str = "provider";
-    /// The attribute that names the source of the session: `jwt`, `delegated` or `login`. Sessions from the admin API
-    /// do not have this attribute.
+    /// The attribute that names how the session began: `jwt`, `delegated` or `login`. Sessions from the admin API do
+    /// not have this attribute.
     pub const SOURCE: &'static str = "curfew_source";
     /// The attribute with the issuer of the identity provider; only sessions from an identity provider have this
     /// attribute.
@@ -122,8 +123,8 @@ impl Attributes {
         own.any(|group| groups.iter().any(|other| other == group))
     }
 
-    /// Whether the subject may have groups that the record does not list. If so, every variant of a policy applies,
-    /// and no group grants access.
+    /// Whether the subject may have groups that the record does not list. If so, every variant of a policy (with
+    /// tighter limits for some groups) applies, but only listed groups grant access.
     #[must_use]
     pub fn has_unknown_groups(&self) -> bool {
         self.get(Self::GROUPS_STATE)

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
-/// Optional properties of a session. A property is `None` if it is unknown or does not apply. At a sign-in, Curfew sets
-/// only `host`, `refresh_token` and `revalidation`; the other properties come from records in the store.
+/// Optional properties of a session. A property is `None` if it is unknown or does not apply. Curfew itself sets only
+/// `host`, `refresh_token` and `revalidation`. The other properties are reserved for later versions
+/// (`docs/adr/0018-sealed-records.md`); Curfew keeps them if a record in the store has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// The client's address at the sign-in.

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
-    /// Bytes in a session ID.
+    /// The length of a session ID in bytes.
     pub const LEN: usize = 16;
 
     /// A session ID from its bytes, for example from the store.

@@ -47,8 +47,9 @@ impl Limits {
         self.idle.unwrap_or(self.absolute).min(self.absolute)
     }
 
-    /// How long the record is kept after the last activity. After the idle limit, clients receive the reason of the
-    /// end for the duration `tombstone_ttl`, but at least for [`MIN_TOMBSTONE_TTL`].
+    /// How long the store keeps a record after the last activity: for the idle limit (the absolute limit if there is no
+    /// idle limit), and then for `tombstone_ttl`, but at least for [`MIN_TOMBSTONE_TTL`]. During this second time,
+    /// clients receive the reason of the end.
     #[must_use]
     pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle

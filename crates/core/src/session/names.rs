@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::SessionId;
 
-/// The reason why a name is invalid. The error text states the rule, and never repeats the invalid name.
+/// The reason why a name is invalid. The error text describes a valid name, and never repeats the invalid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is not a policy name.
@@ -72,8 +72,8 @@ impl Subject {
     /// Validates a subject.
     ///
     /// # Errors
-    /// [`NameError::Subject`] unless the subject is 1 to 255 bytes of UTF-8, without control characters and without
-    /// white space at either end. A header cannot carry control characters.
+    /// [`NameError::Subject`] unless the subject is 1 to 255 bytes of UTF-8, without white space at either end and
+    /// without control characters, which a header cannot carry.
     pub fn new(subject: impl AsRef<str>) -> Result<Self, NameError> {
         let subject = subject.as_ref();
         let is_valid = (1..=255).contains(&subject.len())
@@ -91,9 +91,8 @@ impl Subject {
         Self(subject.into())
     }
 
-    /// The pseudo-subject for a session or a subject at an identity provider; `name` is a hash. A cut-off is a time
-    /// before which all sessions of a subject have ended. With the pseudo-subject, one cut-off can end all sessions in
-    /// Curfew that belong to the session or the subject at the provider.
+    /// The pseudo-subject for a session or a subject at an identity provider; `name` is a hash. One cut-off for the
+    /// pseudo-subject ends all earlier sessions in Curfew that belong to this session or subject.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())

@@ -58,7 +58,7 @@ pub struct End {
 /// The properties of a session at its sign-in.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The owner of the session.
+    /// The subject that signs in.
     pub subject: Subject,
     /// Properties of the subject.
     pub attributes: Attributes,
@@ -150,7 +150,7 @@ impl Session {
         self.state == State::Live && *self == with_same_activity
     }
 
-    /// The session without its refresh token, for callers that never ask the provider.
+    /// The session without its refresh token, for callers that do no revalidation.
     #[must_use]
     pub fn without_refresh_token(mut self) -> Self {
         if let Some(details) = &mut self.details
@@ -240,9 +240,8 @@ impl Session {
         }
     }
 
-    /// The latest time at which the store can still have the record: the deadline plus twice
-    /// [`Session::tombstone_retention`]. The retention counts twice: once for the live record, and once for the
-    /// tombstone.
+    /// The latest time at which the record can be needed: the deadline plus twice [`Session::tombstone_retention`]. The
+    /// retention counts twice: once for the live record, and once for the tombstone.
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
         let retention = self.tombstone_retention();

@@ -36,7 +36,7 @@ impl Revalidation {
 pub struct Registration([u8; Self::LEN]);
 
 impl Registration {
-    /// Bytes of the hash.
+    /// The length of the hash in bytes.
     pub const LEN: usize = 8;
 
     /// Restores a registration from the hash in the store.

@@ -421,7 +421,7 @@ proptest! {
                 ..home.strictest(request) }, now) == ALLOW);
     }
 
-    /// The store keeps the record of a session until all of its limits are reached.
+    /// The record of a session never expires before the session reaches one of its limits.
     #[test]
     fn the_store_keeps_the_record_of_a_live_session(
         at_start in any_limits(), later in any_limits(), now in any_instant(),

@@ -48,7 +48,7 @@ pub enum DenyReason {
     SourceUnavailable,
     /// The check was shed because of overload, so nothing is known about the session.
     Overloaded,
-    /// An input of the check is missing or ambiguous.
+    /// A check input is missing or ambiguous.
     MalformedRequest,
     /// The configuration names hosts, and the host of the request is not one of them.
     UnknownHost,
