@@ -4,9 +4,9 @@
 //! outdated, so a check loads the record from the store before it denies a request.
 //!
 //! The cache is usable only while invalidations (messages about changed records) arrive. To verify that they arrive,
-//! this process sends heartbeats to itself on the channel of the invalidations. The cache returns nothing if more than
-//! the [`LEASE`] has passed since this process sent the last heartbeat that has returned. When an invalidation may have
-//! been lost, the cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
+//! this process sends heartbeats to itself on the channel of the invalidations. If a heartbeat returns, the cache is
+//! usable for the time [`LEASE`], counted from the sending of this heartbeat. When an invalidation may have been lost,
+//! the cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -98,7 +98,7 @@ impl<S: SessionStore> CachedStore<S> {
         self.records.remove(id);
     }
 
-    /// Joins the load in flight for a session, or starts one.
+    /// Returns a waiter for the load in flight of a session. Starts a load if none is in flight.
     fn join_or_start_load(&self, id: SessionId) -> InFlightGuard<'_> {
         let mut in_flight = self.in_flight.lock();
         if let Some(load) = in_flight.by_id.get(&id)

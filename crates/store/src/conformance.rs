@@ -1,5 +1,5 @@
-//! The conformance suite for stores: every back end and every wrapper must pass it. Each test creates its own sessions,
-//! so several tests may use one store.
+//! The conformance suite for stores: every store and every wrapper of a store must pass it. Each test creates its own
+//! sessions, so several tests may use one store.
 
 #![expect(
     clippy::unwrap_used,

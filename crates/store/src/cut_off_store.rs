@@ -10,8 +10,8 @@ use crate::session::{Session, Subject, Timestamp};
 /// have ended.
 ///
 /// To revoke a subject, Curfew sets a cut-off, and ends the sessions in the index of the subject (the list of its
-/// sessions). The cut-off also ends sessions that are missing in the index after a fail-over. And Curfew starts no
-/// session from a credential whose sign-in was before the cut-off.
+/// sessions). The cut-off also ends sessions that are missing in the index after a fail-over. In addition, Curfew
+/// starts no session from a credential whose sign-in was before the cut-off.
 ///
 /// The number of cut-offs is bounded. Beyond the bound, one general cut-off for all subjects replaces the oldest
 /// cut-offs.
@@ -40,9 +40,9 @@ pub trait CutOffStore: Send + Sync + 'static {
     /// so every check can call it.
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp>;
 
-    /// Returns whether this process has all changes of cut-offs and rules that the store had two seconds ago. If the
-    /// result is `false`, a check must call [`SessionStore::load`](super::SessionStore::load), which also reads the
-    /// cut-offs of the session.
+    /// Returns whether this process has all changes of cut-offs and revocation rules that the store had two seconds
+    /// ago. If the result is `false`, a check must call [`SessionStore::load`](super::SessionStore::load), which also
+    /// reads the cut-offs of the session.
     fn is_fresh(&self) -> bool {
         true
     }
@@ -61,7 +61,8 @@ pub trait CutOffStore: Send + Sync + 'static {
     /// Returns the revocation rules in the memory of this process, the oldest time first.
     fn rules(&self) -> Arc<Vec<RevocationRule>>;
 
-    /// Returns whether a rule ends this session. While there are no rules, the function does only one atomic load.
+    /// Returns whether a revocation rule ends this session. While there are no revocation rules, the function reads
+    /// only one atomic variable.
     fn is_ended_by_rule(&self, session: &Session) -> bool;
 
     /// Returns the current and the maximum number of cut-offs.

@@ -1,5 +1,5 @@
-//! The table of cut-offs (times before which all sessions of a subject have ended) in the memory of a replica. A
-//! million cut-offs take about 24 MB.
+//! The table of cut-offs in the memory of a replica. The cut-off of a subject is a time: all sessions of the subject
+//! that started before this time have ended. A million cut-offs take about 24 MB.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

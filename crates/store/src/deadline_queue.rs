@@ -46,15 +46,15 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// For every live session whose due time is later than its deadline under `policies`, changes the due time to this
-    /// deadline. Call this function after the limits of a policy became shorter.
+    /// Makes every live session due at its deadline under `policies`, if its due time is later. Call this function
+    /// after the limits of a policy became shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the caller must try again.
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError>;
 
-    /// Removes a session from the queue, and writes `ended` to the event stream if one is configured. The store does
-    /// both atomically, and only once. Returns whether the session was in the queue.
+    /// Removes a session from the queue. If `events.stream` is configured, also writes `ended` to this Redis stream.
+    /// The store does both atomically, and only once. Returns whether the session was in the queue.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the acknowledgement may still have succeeded.

@@ -51,7 +51,7 @@ struct Entries {
 }
 
 impl<S: SessionStore> JournaledStore<S> {
-    /// Wraps the store `inner`. Remembers each session end that `inner` confirms for the duration `retention`.
+    /// Wraps the store `inner`. For the duration `retention`, remembers each session end that `inner` confirms.
     pub fn new(
         inner: S,
         retention: Duration,

@@ -1,8 +1,8 @@
 //! Stores for sessions.
 //!
-//! The trait [`SessionStore`] has two back ends, [`memory`] and [`redis`], and the wrappers [`touch`], [`cached`],
-//! [`journal`] and [`measured`]. All of them pass the test suite in `conformance`. The back ends also implement traits
-//! for other data: [`DeadlineQueue`], [`CutOffStore`] and [`HistoryStore`].
+//! The trait [`SessionStore`] has two implementations, [`memory`] and [`redis`], and the wrappers [`touch`],
+//! [`cached`], [`journal`] and [`measured`]. All of them pass the test suite in `conformance`. [`memory`] and [`redis`]
+//! also implement traits for other data: [`DeadlineQueue`], [`CutOffStore`] and [`HistoryStore`].
 
 #[macro_use]
 mod forward;
@@ -229,7 +229,7 @@ impl EndRequest {
     }
 
     /// Creates the request for the session end that a denial at the time `now` causes. Returns `None` if the denial
-    /// does not end the session. Activity prevents only an idle timeout.
+    /// does not end the session. Activity after the denial prevents the session end only for an idle timeout.
     #[must_use]
     pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
         let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;

@@ -33,7 +33,7 @@ pub struct MemoryStore {
     max_sessions: usize,
     cut_offs: CutOffs,
     rules: RevocationRules,
-    /// The store may drop the cut-offs and rules whose time is not later than this time, in milliseconds.
+    /// The store may drop the cut-offs and revocation rules whose time is not later than this time, in milliseconds.
     expired_until: AtomicU64,
     history: Mutex<History>,
 }
@@ -41,7 +41,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
-    /// The later expiry of each tombstone that [`SessionStore::keep_tombstone`] has extended.
+    /// The minimum expiry of each tombstone for which [`SessionStore::keep_tombstone`] was called.
     extended_expiries: SessionMap<Timestamp>,
     /// The sessions of each subject, in the order in which [`SessionStore::list`] returns them.
     subjects: BTreeSet<(Subject, Cursor)>,
@@ -163,7 +163,7 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::Full(self.max_sessions));
         }
         let mut tables = self.tables.write();
-        // Another task may have filled the store since the check above.
+        // Another task may have filled the store since the comparison above.
         if tables.sessions.len() >= self.max_sessions {
             return Err(StoreError::Full(self.max_sessions));
         }

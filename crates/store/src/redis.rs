@@ -121,8 +121,8 @@ impl RedisStore {
         }
     }
 
-    /// Configures the store for a CLI command, which answers no checks. For a CLI command, the store does not check
-    /// whether Redis has lost data.
+    /// Configures the store for a CLI command. A CLI command answers no checks, so the store does not test whether
+    /// Redis has lost data.
     #[must_use]
     pub fn for_command(mut self) -> Self {
         self.answers_checks = false;
@@ -171,11 +171,11 @@ impl RedisStore {
         self.managed_connection.clock()
     }
 
-    /// Connects to Redis, and reconnects until `stop`.
+    /// Connects to Redis, and reconnects until `stop` is cancelled.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`] when a newer program wrote the records. After any other error, this function
-    /// retries without end.
+    /// [`ConnectError::NewerSchema`] when a newer version of Curfew wrote the records. After any other error, this
+    /// function retries without end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
         self.managed_connection.run(stop, self).await
     }
@@ -311,7 +311,7 @@ fn combine_replies(
     const MISSING: i64 = -2;
     let Some(bytes) = bytes else { return Ok(None) };
     if expiry == MISSING {
-        // Another process created the key between the two commands.
+        // Another process created the key after the first command, so there was no record at that time.
         return Ok(None);
     }
     let expiry = u64::try_from(expiry)

@@ -102,7 +102,8 @@ fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     });
 }
 
-/// When one waiter is dropped, the load for the other waiters must continue. A later load must start a new request.
+/// When one waiter is dropped, the load must continue for the other waiters. After that, no load may remain in flight,
+/// so that a later load starts a new request.
 #[test]
 fn a_load_completes_when_another_waiter_is_dropped() {
     for awaits_result in [&[true, false, true][..], &[false, false]] {

@@ -16,9 +16,9 @@ const FIXED_RECORD_BYTES: usize = 320;
 
 /// A cache of records with a size limit. The cache does not record when a session is read, so that a read is cheap.
 ///
-/// There are two generations. The young generation accepts records until it is full or too old. Then it becomes the
-/// old generation, and the cache drops the previous old generation. So the cache drops the oldest records first, even
-/// the record of a session in use, which Curfew then loads from the store again.
+/// There are two generations. The young generation accepts records until it is full or too old. Then it becomes the old
+/// generation, and the cache drops the previous old generation. So the cache drops the oldest records first. If the
+/// session of such a record is still in use, Curfew loads the record from the store again.
 #[derive(Debug)]
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,

@@ -99,7 +99,8 @@ impl Fixture {
         self.shared.load_count.load(Ordering::SeqCst)
     }
 
-    /// Starts a load that reads the record now, but returns it only after the test uses the returned [`Notify`].
+    /// Starts a load that reads the record at once, but does not finish before the test notifies the returned
+    /// [`Notify`].
     async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<LoadResult>, Arc<Notify>) {
         let release = Arc::new(Notify::new());
         *self.shared.load_gate.lock() = Some(Arc::clone(&release));

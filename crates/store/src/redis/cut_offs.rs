@@ -38,13 +38,13 @@ pub(super) const GENERAL_MEMBER: &str = "*";
 /// lost.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
-/// The cut-offs and rules that this replica has read.
+/// The cut-offs and revocation rules that this replica has read.
 pub(super) struct LocalCopy {
     /// Maximum number of cut-offs in Redis.
     pub(super) max: usize,
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
-    /// How many rules in Redis this replica could not decrypt.
+    /// How many revocation rules in Redis this replica could not decrypt.
     pub(super) undecryptable_rules: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
     /// Notified when another replica announces a change.
@@ -128,7 +128,7 @@ impl RedisStore {
 }
 
 impl RedisStore {
-    /// Adds the rules from Redis to the copy.
+    /// Adds the revocation rules from Redis to the copy.
     pub(super) fn apply_rules(&self, members: &[Member]) {
         let (key, key_ring) = (self.keys.cut_offs(), self.key_ring.current());
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
@@ -144,7 +144,7 @@ impl RedisStore {
         counter.store(undecryptable, Ordering::Relaxed);
     }
 
-    /// Encodes a rule with these conditions as a member of the set, in a format that all replicas can read.
+    /// Encodes a revocation rule with these conditions as a member of the set, in a format that all replicas can read.
     pub(super) fn rule_member(
         &self,
         conditions: &RevocationConditions,
@@ -154,7 +154,7 @@ impl RedisStore {
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Encrypts each rule that is not yet encrypted with the first key of the key ring.
+    /// Encrypts each revocation rule that is not yet encrypted with the first key of the key ring.
     pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
@@ -179,7 +179,7 @@ impl RedisStore {
     }
 }
 
-/// Returns a command that reads all rules of the set.
+/// Returns a command that reads all revocation rules of the set.
 pub(super) fn read_rules_command(key: &[u8]) -> redis::Cmd {
     let mut read = redis::cmd("ZRANGEBYSCORE");
     read.arg(key).arg(RULE_SCORE_BASE);

@@ -30,7 +30,7 @@ impl Connector {
     }
 
     /// Connects to the primary, or to all nodes of a cluster. In a cluster, `answer_timeout` limits each command, so
-    /// that the client drops a node that does not answer.
+    /// that the Redis client drops a node that does not answer.
     ///
     /// # Errors
     /// [`ConnectError`] with the error text of the server.

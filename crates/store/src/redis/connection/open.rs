@@ -24,12 +24,12 @@ pub enum ConnectError {
     /// The server rejected the connection or did not answer.
     #[error("{0}")]
     Server(String),
-    /// The server is a replica and not a primary.
+    /// The server is a Redis replica and not a primary.
     #[error(
         "{0} is a replica: use the address of its primary, or redis+sentinel:// or redis+cluster://"
     )]
     Replica(Address),
-    /// A newer program wrote the records.
+    /// A newer version of Curfew wrote the records.
     #[error(
         "the records in Redis follow schema {found}, and this program supports up to {known}: use a \
          newer curfew, or another store.prefix"
@@ -92,7 +92,7 @@ pub(in crate::redis) async fn connect_single(
         Some(tls) => Client::build_with_tls(info, certificates(tls))?,
         None => Client::open(info)?,
     };
-    // The client needs no response timeout, because each operation has its own timeout.
+    // The Redis client needs no response timeout, because each operation has its own timeout.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
         .set_response_timeout(None);
@@ -153,10 +153,10 @@ pub(in crate::redis) async fn connect_cluster(
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(settings.connect_timeout)
         .response_timeout(answer_timeout)
-        // The client needs no overall timeout, because the timeout of the caller applies.
+        // The Redis client needs no overall timeout, because the timeout of the caller applies.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
-        // The client retries only a few times with short delays, because a check waits for the result.
+        // The Redis client retries only a few times with short delays, because a check waits for the result.
         .retries(3)
         .min_retry_wait(5)
         .max_retry_wait(50);

@@ -32,18 +32,20 @@ pub struct RedisSettings {
     pub connect_timeout: Duration,
     /// Timeout for one operation, including the wait for a connection.
     pub command_timeout: Duration,
-    /// How many Redis replicas must acknowledge a revocation.
+    /// How many Redis replicas must confirm a revocation.
     pub wait_replicas: u16,
     /// How long Curfew waits for these Redis replicas.
     pub wait_timeout: Duration,
-    /// The approximate maximum length of the event stream with ended sessions. `None` means no stream.
+    /// The approximate maximum length of the Redis stream of session ends (`events.stream`). `None` means no Redis
+    /// stream.
     pub stream_length: Option<u64>,
     /// Whether Curfew upgrades records of older versions automatically.
     pub migrate: bool,
     /// Whether Curfew rejects plain (not encrypted) records from its start. Otherwise, it accepts them until it has
     /// upgraded all records.
     pub sealed_only: bool,
-    /// Maximum number of subjects with a separate cut-off (the time before which all their sessions have ended).
+    /// Maximum number of subjects with a separate cut-off. A cut-off is a time: all sessions of the subject that
+    /// started before this time have ended.
     pub max_cut_offs: usize,
     /// The Lua scripts.
     pub scripts: ScriptTexts,
@@ -80,7 +82,7 @@ impl RedisSettings {
 pub enum Topology {
     /// A single server.
     Standalone(Address),
-    /// A primary and its replicas, which sentinels monitor.
+    /// A primary and its Redis replicas, which sentinels monitor.
     Sentinel {
         /// The addresses of the sentinels.
         sentinels: Vec<Address>,
@@ -106,7 +108,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The source of a password.
+/// A Redis password: the text itself, or the file that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Password {
     /// No password.

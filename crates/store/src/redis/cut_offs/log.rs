@@ -5,7 +5,7 @@
 use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
-/// The score of a rule is this base plus the time of the rule. `migrations/0011_rule.lua` adds rules.
+/// The score of a revocation rule is this base plus the time of the rule. `migrations/0011_rule.lua` adds these rules.
 pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
 /// The score of a logged change is this base plus the sequence number of the change.
 pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
@@ -24,7 +24,7 @@ struct Change {
     number: u64,
     /// The sequence number of the previous change.
     previous: u64,
-    /// The new cut-off. `None` for a change of the rules, because every read fetches all rules.
+    /// The new cut-off. `None` for a change of the revocation rules, because every read fetches all revocation rules.
     cut_off: Option<(SubjectKey, Timestamp)>,
 }
 
@@ -74,7 +74,7 @@ pub(in crate::redis) struct ReadProgress {
     page: Option<PageRequest>,
     /// Whether the full read must restart, because the replica has missed changes since the read began.
     restart_read: bool,
-    /// Whether the rules may have changed since the caller last reset this flag.
+    /// Whether the revocation rules may have changed since the caller last reset this flag.
     pub(in crate::redis) rules_changed: bool,
     /// How many full reads were completed.
     pub(in crate::redis) full_reads: u64,

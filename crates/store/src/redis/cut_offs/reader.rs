@@ -34,7 +34,7 @@ const FORGET_INTERVAL_SECONDS: f64 = 60.0;
 const FORGET_BATCH_SIZE: usize = 500;
 /// The diagnostics warn the operator if the table contains more than this percentage of the maximum number of cut-offs.
 const NEARLY_FULL_PERCENT: usize = 80;
-/// The source label in the diagnostics.
+/// The name under which the diagnostics show the problems of cut-offs and revocation rules.
 const DIAGNOSTICS_SOURCE: &str = "revocations";
 
 /// The state of the reader.
@@ -47,7 +47,7 @@ pub(in crate::redis) struct Reader {
 }
 
 impl RedisStore {
-    /// Keeps the local copy of the cut-offs current, until `stop`.
+    /// Keeps the local copy of the cut-offs current, until `stop` is cancelled.
     pub async fn follow_cut_offs(
         &self,
         policies: &Live<Policies>,
@@ -104,7 +104,7 @@ impl RedisStore {
     }
 
     /// Returns the sequence number of the last change that this replica has confirmed. While this replica cannot
-    /// decrypt a rule, the rule is not in force here, so the number does not change.
+    /// decrypt a revocation rule, the rule is not in force here, so the number does not change.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
         self.cut_offs.last_read_change.load(Ordering::Acquire)
@@ -135,7 +135,7 @@ impl RedisStore {
             let has_read_all = read.await?;
             if has_read_all && let Some(change) = reader.progress.complete_up_to() {
                 self.cut_offs.mark_complete_up_to(since);
-                // This replica does not confirm a rule that it cannot decrypt.
+                // This replica does not confirm a revocation rule that it cannot decrypt.
                 if self.cut_offs.undecryptable_rules.load(Ordering::Relaxed) == 0 {
                     self.cut_offs
                         .last_read_change
@@ -221,13 +221,14 @@ impl RedisStore {
         Ok(has_read_all)
     }
 
-    /// Removes the cut-offs up to the time `until`, and encrypts plain rules.
+    /// Removes the cut-offs up to the time `until`, and encrypts plain revocation rules.
     async fn remove_old_cut_offs_and_seal_rules(&self, until: Timestamp) -> Result<(), StoreError> {
         self.forget_cut_offs(until).await?;
         self.seal_rules().await
     }
 
-    /// Removes the cut-offs up to the time `until` from Redis and from the local copy.
+    /// Removes the cut-offs up to the time `until` from Redis and from the local copy. Also removes the revocation
+    /// rules up to this time from the local copy.
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
         let removed_count = self.cut_offs.table.forget(until);
         if removed_count > 0 {

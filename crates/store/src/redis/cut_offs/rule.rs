@@ -8,7 +8,7 @@ use crate::redis::format::Format;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
-/// The prefix of a plain member. The conditions follow as JSON. Older programs can read only this format.
+/// The prefix of a plain member. The conditions follow as JSON. Older versions of Curfew can read only this format.
 const PLAIN_PREFIX: &[u8] = b"revocation rule ";
 /// The prefix of a sealed member.
 const SEALED_PREFIX: &[u8] = b"sealed revocation rule ";
