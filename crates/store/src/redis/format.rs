@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Not encrypted; the previous version of Curfew reads it.
+    /// Not encrypted; the previous version of Curfew can read it.
     Plain,
     /// Encrypted.
     Sealed,
@@ -42,12 +42,12 @@ impl Upgrade {
         self.accepts_plain.load(Ordering::Relaxed)
     }
 
-    /// Records that all replicas can read encrypted records, so that this process writes only these.
+    /// From now on, this process writes only encrypted records, because all replicas can read them.
     pub(super) fn begin(&self) {
         self.writes_sealed.store(true, Ordering::Relaxed);
     }
 
-    /// Records that all records are encrypted, so that this process rejects plain records.
+    /// From now on, this process also rejects plain records, because all records are encrypted.
     pub(super) fn finish(&self) {
         self.begin();
         self.accepts_plain.store(false, Ordering::Relaxed);

@@ -42,7 +42,7 @@ pub fn record(data: &[u8]) {
 }
 
 /// Tests that a readable record is unchanged after encoding and decoding. Also tests that Curfew rejects the record for
-/// another session (except version 1), and rejects a plain record after the upgrade.
+/// another session (except a record of version 1), and rejects a plain record after the upgrade.
 fn check_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
     let decode = |id, bytes: &[u8]| record::decode(id, bytes, expiry, true, key_ring);
     let Ok(session) = decode(ID, bytes) else {
@@ -100,7 +100,8 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// Tests a member of the set of cut-offs. Encoding and decoding must not change a rule, in either format.
+/// Tests a member of the set of cut-offs. If the member is an emergency revocation, encoding and decoding must not change
+/// it, in either format.
 fn check_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };

@@ -1,4 +1,5 @@
-//! The history of data losses, which is a part of the generation marker (a value in Redis whose absence shows a loss).
+//! The history of data losses and of absolute limits. It is a part of the generation marker (a value in Redis whose
+//! absence shows a loss).
 
 use std::future::Future;
 use std::time::Duration;

@@ -127,7 +127,7 @@ impl RedisStore {
     }
 
     /// Reads the records of `entries`. Skips missing records and records of other subjects. A background task later
-    /// removes the entries of missing records that still do not exist.
+    /// removes the entries whose records are still missing.
     async fn read_sessions(
         &self,
         subject: &Subject,
@@ -162,7 +162,7 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// Removes the index entries of sessions that still do not exist.
+    /// Removes the index entries of the sessions in `missing`, except sessions that have a record now.
     async fn remove_missing(
         &self,
         subject: &Subject,

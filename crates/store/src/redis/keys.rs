@@ -51,12 +51,12 @@ impl Keys {
         self.key(b"{q}", b"deadlines")
     }
 
-    /// Returns the key of the stream of ended sessions.
+    /// Returns the key of the Redis stream that contains the ended sessions.
     pub(super) fn events(&self) -> Vec<u8> {
         self.key(b"{q}", b"events")
     }
 
-    /// Returns the key of the set that contains the cut-offs, the log of their changes, and the rules.
+    /// Returns the key of the set that contains the cut-offs, the emergency revocations, and the log of their changes.
     pub(super) fn cut_offs(&self) -> Vec<u8> {
         self.key(b"not-before", b"")
     }
@@ -66,7 +66,7 @@ impl Keys {
         self.key(b"ends", b"")
     }
 
-    /// Returns the key of the progress or the lease of a background job.
+    /// Returns the key of the progress of a background job, or the key with which a replica reserves the job.
     pub(super) fn progress(&self, job: &str) -> Vec<u8> {
         self.key(b"progress:", job.as_bytes())
     }
@@ -81,7 +81,7 @@ impl Keys {
         self.key(b"generation", b"")
     }
 
-    /// Returns the key of a shard's mark, in the slot of `tag`.
+    /// Returns the key of the mark in the slot of the hash tag `tag`. A missing mark shows a loss of data in a shard.
     pub(super) fn mark(&self, tag: &str) -> Vec<u8> {
         self.key(b"mark", format!("{{{tag}}}").as_bytes())
     }

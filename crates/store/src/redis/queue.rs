@@ -80,7 +80,7 @@ fn parse_ids(members: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     ids.collect()
 }
 
-/// Returns the field names and values of a stream entry.
+/// Returns the field names and values of an entry in the Redis stream.
 fn stream_fields(ended: &SessionEnded) -> Vec<String> {
     let fields = [
         ("event", "session.ended"),

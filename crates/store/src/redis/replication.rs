@@ -11,8 +11,8 @@ use crate::redis::managed_connection;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
-/// The reply of a write to a missing key. The reply means that the earlier write went to a server that is no longer
-/// the primary. So no replica of the current primary has this write.
+/// The reply to a write that found no key. The key is missing because the earlier write went to a server that is no
+/// longer the primary. So no Redis replica of the current primary has the earlier write.
 const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
 /// The connection for `WAIT`, and the incarnation of the store at the time when the connection was opened. In a later

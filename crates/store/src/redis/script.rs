@@ -15,17 +15,17 @@ pub struct ScriptTexts {
     pub claim: &'static str,
     /// Takes an ended session out of the deadline queue.
     pub acknowledge: &'static str,
-    /// Adds a cut-off for a subject.
+    /// Sets the cut-off of a subject.
     pub cut_off: &'static str,
     /// Removes old cut-offs.
     pub forget_cut_offs: &'static str,
-    /// Adds a revocation rule.
+    /// Adds an emergency revocation.
     pub rule: &'static str,
     /// Raises the schema version.
     pub schema: &'static str,
     /// Writes the unchanged expiry of a session again, because `WAIT` counts from a write of its own connection.
     pub renew: &'static str,
-    /// Moves a session in the deadline queue.
+    /// Changes the due time of a session in the deadline queue.
     pub postpone: &'static str,
     /// Removes the record of a session that no client has received.
     pub withdraw: &'static str,

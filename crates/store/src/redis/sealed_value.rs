@@ -12,7 +12,7 @@ use crate::live::Live;
 /// An encrypted value at one key.
 pub(super) struct SealedValue {
     key: Vec<u8>,
-    /// The purpose and the version, to which the encryption is bound.
+    /// The purpose and the version of the value. The encryption is bound to this text.
     purpose: &'static str,
     key_ring: Live<KeyRing>,
     swap: Script,

@@ -27,10 +27,10 @@ const TIME_BYTES: usize = 8;
 /// Bytes of the message authentication code in a mark.
 const MAC_BYTES: usize = 16;
 
-/// Interval between checks of all marks, in milliseconds.
+/// Interval at which Curfew checks all marks, in milliseconds.
 const CHECK_INTERVAL_MILLIS: u64 = 5_000;
 
-/// The result of a check of marks.
+/// Whether the marks show that a shard has lost its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShardState {
     Intact,
@@ -42,7 +42,8 @@ pub(super) struct ShardMarks {
     keys: Vec<Vec<u8>>,
     /// The latest time that this process has read in each mark.
     latest_times: Vec<AtomicU64>,
-    /// The time of the last check of all marks, in milliseconds.
+    /// When the current interval began: the last time at which this process checked all marks, or tried to write them. In
+    /// milliseconds.
     checked_at: AtomicU64,
 }
 
@@ -67,8 +68,8 @@ impl ShardMarks {
             .await
     }
 
-    /// Returns whether the next check of all marks, or the next attempt to write all marks, is due. If so, a new
-    /// interval starts at the time `now`.
+    /// Returns whether the current interval has passed, so that Curfew must check all marks, or try to write them. If so,
+    /// a new interval starts at the time `now`.
     pub(super) fn start_interval_if_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);
@@ -78,7 +79,7 @@ impl ShardMarks {
         is_due
     }
 
-    /// Checks all marks if this check is due, or if `force` is set.
+    /// Checks all marks if the current interval has passed, or if `force` is set.
     pub(super) async fn check_all(
         &self,
         connection: &Connection,
@@ -136,8 +137,8 @@ impl ShardMarks {
         self.set_all(connection, secret, now, false).await
     }
 
-    /// Writes the time into the existing marks. Does not create a missing mark, so that a check notices that the mark
-    /// is missing.
+    /// Writes the time into the existing marks. Does not create a missing mark, so that Curfew notices that the
+    /// mark is missing.
     pub(super) async fn refresh(&self, connection: &Connection, secret: &[u8], now: u64) {
         self.set_all(connection, secret, now, true).await;
     }

@@ -18,7 +18,7 @@ pub(in crate::redis) enum Message {
     Heartbeat(Heartbeat),
     /// A replica announces that it is running. The message contains the fields of [`Replica`] as JSON.
     Introduction(Replica),
-    /// The cut-offs or the rules have changed.
+    /// The cut-offs or the emergency revocations have changed.
     CutOffs,
 }
 

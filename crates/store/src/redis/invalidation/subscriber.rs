@@ -38,7 +38,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// The source label in the diagnostics.
+/// The name of the near cache in the diagnostics.
 const DIAGNOSTICS_SOURCE: &str = "near_cache";
 
 /// The heartbeats of one subscription.
@@ -134,8 +134,8 @@ impl From<redis::RedisError> for SubscriptionError {
 
 impl RedisStore {
     /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener. If
-    /// the ACL denies the subscription, the diagnostics show the problem. Processes also announce themselves on this
-    /// channel, and `replicas` records these announcements.
+    /// the ACL denies the subscription, the diagnostics show the problem. On the channel for invalidations, replicas also
+    /// announce that they are running, and `replicas` records these announcements.
     pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,
@@ -284,8 +284,8 @@ impl Subscription<'_> {
         }
     }
 
-    /// Publishes the presence of this replica, and the number of the last change of cut-offs and rules that this
-    /// replica has read.
+    /// Announces that this replica is running. The message also contains the number of the last change of cut-offs and
+    /// emergency revocations that this replica has read.
     async fn introduce(
         &self,
         connection: &Connection,

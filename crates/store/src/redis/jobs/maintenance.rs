@@ -1,5 +1,5 @@
-//! Periodic maintenance of Redis: checks of the clocks and of the generation marker, the upgrade of records, and the
-//! rebuild of indexes. Upgrade and rebuild also run after every change of primary.
+//! Periodic maintenance of Redis: Curfew checks the clocks and the generation marker, upgrades records, and rebuilds
+//! indexes. The upgrade and the rebuild also run after every change of primary.
 
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ impl RedisStore {
         self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Takes the lease for a task that only one replica at a time may run. Returns `false` if another replica has the
-    /// lease.
+    /// Reserves a task for this replica for [`LEASE_MILLIS`], because only one replica at a time may run the task. Returns
+    /// `false` if another replica has reserved the task.
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
@@ -148,7 +148,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Returns the recommendations for the settings of each server.
+    /// Returns the recommendations for the settings of each Redis server.
     async fn recommendations(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
         let mut connection = self.managed_connection.acquire(self.budget).await?;

@@ -168,8 +168,8 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Records that an upgrade has begun. Curfew does this before it raises the schema version, because in the opposite
-    /// order replicas would consider the upgrade finished.
+    /// Writes to Redis that an upgrade has begun. Curfew does this before it raises the schema version. In the opposite
+    /// order, replicas would assume for a moment that the upgrade has finished.
     async fn record_upgrade_start(&self) -> Result<(), StoreError> {
         let mut set = redis::cmd("HSET");
         set.arg(self.progress_key()).arg("begun").arg(1);
@@ -193,8 +193,8 @@ impl RedisStore {
         }
         let (mut total, mut is_resuming) = (Progress::default(), true);
         let mut connection = this.managed_connection.acquire(this.budget).await?;
-        // The loop repeats until a complete walk finds no older record, because an older program may write records
-        // during a walk, and a cluster may move keys.
+        // The loop repeats until a complete walk (a read of all records) finds no older record, because an older program
+        // may write records during a walk, and a cluster may move keys.
         loop {
             let mut old_count = 0;
             for server in scan::read_servers(&mut connection).await? {
@@ -293,7 +293,7 @@ impl RedisStore {
         self.send_with_retry(&set).await
     }
 
-    /// Records that all records have the current version.
+    /// Writes to Redis that the upgrade has finished, because all records have the current version.
     async fn finish_upgrade(&self) -> Result<(), StoreError> {
         self.send_with_retry::<()>(redis::cmd("DEL").arg(self.progress_key()))
             .await?;

@@ -1,4 +1,4 @@
-//! Makes due times in the deadline queue earlier after a policy became stricter, because idle sessions are then due
+//! Makes due times in the deadline queue earlier when a policy has become stricter, because idle sessions are then due
 //! sooner.
 
 use futures_util::future::join_all;
@@ -11,8 +11,8 @@ use crate::redis::{RedisStore, StoredRecord};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
-    /// Changes the due time of each session to its deadline, if the deadline is earlier. Does nothing if a replica has
-    /// already done this for the same policies.
+    /// Computes the due time of each session again, and changes the time in the queue if the new time is earlier. Does
+    /// nothing if a replica has already done this for the same policies.
     pub(in crate::redis) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
@@ -71,7 +71,7 @@ impl RedisStore {
     }
 }
 
-/// Returns a hash of all policy settings that affect a deadline.
+/// Returns a hash of all policy settings that affect a due time.
 fn fingerprint(policies: &Policies) -> Vec<u8> {
     let mut hash = Sha256::new();
     for (name, policy) in policies.iter() {

@@ -180,7 +180,7 @@ impl ManagedConnection {
                     if unreachable_since.seconds() > CLUSTER_TIMEOUT_SECONDS {
                         return why;
                     }
-                    // Limits the rate of checks while many operations fail.
+                    // Limits the rate of health checks while many operations fail.
                     tokio::time::sleep(RECONNECT_DELAYS.0).await;
                 }
                 (Err(_), Connection::Cluster(_)) => unreachable_since = None,

@@ -1,5 +1,6 @@
-//! Sealed records (version 3). They are encrypted and authenticated. A person who can read Redis learns no names. A
-//! person who can write to Redis can neither forge a record nor copy the record of one session to another session.
+//! Sealed records (version 3). They are encrypted and authenticated. A person who can read Redis cannot read their
+//! content. A person who can write to Redis can neither forge a record nor copy the record of one session to another
+//! session.
 //!
 //! The header contains the version and two bytes of the session ID. It is not encrypted, but authenticated. With the
 //! two bytes, Curfew can distinguish a reply to another request from a record that somebody changed. Pipelined
