@@ -1,4 +1,5 @@
-//! The revocation rules in the memory of a replica. While there are no rules, a check does only one atomic load.
+//! The emergency revocations (revocation rules) in the memory of a replica. While there are none, a check does only one
+//! atomic load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,11 @@ use parking_lot::Mutex;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{Session, Timestamp};
 
-/// The largest number of rules, in Redis and in each replica.
+/// The largest number of revocation rules, in Redis and in each replica.
 pub const MAX_REVOCATION_RULES: usize = 100;
 
-/// The rules in force. A replica keeps a rule until it calls [`RevocationRules::forget`], even if the store loses the
-/// rule.
+/// The revocation rules in force. A replica keeps a revocation rule until it calls [`RevocationRules::forget`], even if
+/// the store loses it.
 pub(super) struct RevocationRules {
     has_rules: AtomicBool,
     rules: ArcSwap<Vec<RevocationRule>>,
@@ -29,18 +30,18 @@ impl RevocationRules {
         }
     }
 
-    /// Returns whether a rule ends this session.
+    /// Returns whether a revocation rule ends this session.
     pub(super) fn ends(&self, session: &Session) -> bool {
         self.has_rules.load(Ordering::Acquire)
             && self.rules.load().iter().any(|rule| rule.ends(session))
     }
 
-    /// Returns the rules, the oldest time first.
+    /// Returns the revocation rules, sorted by their times, oldest first.
     pub(super) fn all(&self) -> Arc<Vec<RevocationRule>> {
         self.rules.load_full()
     }
 
-    /// Returns whether the rule can be added: there is space for it, or another rule already covers it.
+    /// Returns whether this revocation rule can be added: there is space for it, or another one already covers it.
     pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let remaining_count = rules
@@ -50,8 +51,8 @@ impl RevocationRules {
         remaining_count < MAX_REVOCATION_RULES || rules.iter().any(|existing| existing.covers(rule))
     }
 
-    /// Adds rules, except those that another rule covers. If there are more than [`MAX_REVOCATION_RULES`] rules, one
-    /// rule for all sessions replaces the two oldest rules.
+    /// Adds revocation rules, except those that another one covers. If there are more than [`MAX_REVOCATION_RULES`],
+    /// one revocation rule for all sessions replaces the two oldest.
     pub(super) fn add(&self, new_rules: impl IntoIterator<Item = RevocationRule>) {
         let _guard = self.write_lock.lock();
         let before = self.rules.load_full();
@@ -64,7 +65,7 @@ impl RevocationRules {
             rules.push(rule);
             rules.sort_by_key(|rule| rule.before);
             if rules.len() > MAX_REVOCATION_RULES {
-                // The second oldest rule becomes a rule for all sessions, which also covers the oldest rule.
+                // The second oldest applies to all sessions from now on, so it also covers the oldest.
                 rules.remove(0);
                 rules[0].conditions = RevocationConditions::default();
             }
@@ -74,7 +75,7 @@ impl RevocationRules {
         }
     }
 
-    /// Removes the rules whose time is not later than `until`.
+    /// Removes the revocation rules whose time is not later than `until`.
     pub(super) fn forget(&self, until: Timestamp) {
         let _guard = self.write_lock.lock();
         let before = self.rules.load_full();

@@ -9,11 +9,11 @@ pub struct Stores {
     pub sessions: Arc<dyn SessionStore>,
     /// The deadline queue.
     pub deadlines: Arc<dyn DeadlineQueue>,
-    /// The cut-offs of subjects, and the revocation rules.
+    /// The cut-offs of subjects, and the emergency revocations.
     pub cut_offs: Arc<dyn CutOffStore>,
     /// Access to all sessions, for emergency revocations.
     pub walk: Arc<dyn SessionWalk>,
-    /// The history of losses of data and of absolute limits.
+    /// The last loss of data, and the absolute limits over time.
     pub history: Arc<dyn HistoryStore>,
 }
 

@@ -220,7 +220,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// Adds to the record the activity that this replica has not written yet.
+    /// Adds the activity that this replica has not written yet to a session from the store.
     fn with_pending_activity(&self, id: SessionId, mut session: Session) -> Session {
         if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
             session.touch(touch.at);

@@ -1,8 +1,8 @@
 //! Audit events. They are log lines with the target `curfew::audit`, so that a collector can route them. They never
 //! contain a credential.
 //!
-//! A field has its name from the Elastic Common Schema, if this schema has such a field. Curfew's own fields begin
-//! with `curfew.`. `docs/observability.md` lists all fields, and a test compares the list with this file.
+//! A field has its name from the Elastic Common Schema, if this schema has such a field. Curfew's own fields begin with
+//! `curfew.`. `docs/observability.md` lists all fields, and a test compares the list with the events.
 
 mod access;
 mod action;

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, DeniedRequest};
 use crate::session::{DenyReason, Timestamp};
 
-/// Maximum number of denials with an event of their own, for each second and reason, of requests without a genuine
-/// credential. This limit is low, because any client can send such requests.
+/// Maximum number of denials with an event of their own, for each second and reason. This limit applies to requests
+/// without a genuine credential. It is low, because any client can send such requests.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_GENUINE_PER_WINDOW: u64 = 100;
@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), DenialWindow>>);
 
-/// The denials of the current second for one reason.
+/// The denials of the current second for one reason, either with or without a genuine credential.
 #[derive(Debug, Default)]
 struct DenialWindow {
     written: u64,

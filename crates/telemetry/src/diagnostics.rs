@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// Recommendations for the operator: problems that the operator should fix, although the service still works. A source
-/// is a part of Curfew that finds problems, such as `redis`. `/readyz?verbose` shows the latest lines of each source.
-/// New recommendations are also logged.
+/// Recommendations for the operator: problems that the operator should fix, although the service still works. Each part
+/// of Curfew that finds problems has a name (the argument `source`), such as `redis`. `/readyz?verbose` shows the
+/// latest lines of each part. New recommendations are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     recommendations: Mutex<BTreeMap<&'static str, Vec<String>>>,
@@ -12,7 +12,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Replaces the recommendations of a source. `lines` is empty if the source has no problem.
+    /// Replaces the recommendations of the part `source`. `lines` is empty if this part has found no problem.
     pub fn set_recommendations(&self, source: &'static str, lines: Vec<String>) {
         let mut all = self.recommendations.lock();
         let before = all.entry(source).or_default();
@@ -25,18 +25,18 @@ impl Diagnostics {
         *before = lines;
     }
 
-    /// Replaces the information of a source. These lines need no action by the operator.
+    /// Replaces the information of the part `source`. These lines need no action by the operator.
     pub fn set_information(&self, source: &'static str, lines: Vec<String>) {
         self.information.lock().insert(source, lines);
     }
 
-    /// Returns the information. Each line begins with its source.
+    /// Returns the information of all parts. Each line begins with the name of its part.
     #[must_use]
     pub fn information(&self) -> Vec<String> {
         lines_with_sources(&self.information.lock())
     }
 
-    /// Returns the recommendations. Each line begins with its source.
+    /// Returns the recommendations of all parts. Each line begins with the name of its part.
     #[must_use]
     pub fn recommendations(&self) -> Vec<String> {
         lines_with_sources(&self.recommendations.lock())

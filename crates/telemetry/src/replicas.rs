@@ -27,9 +27,9 @@ pub struct Replica {
     /// The newest record format that the replica reads; 0 if the replica does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// The sequence number of the latest change of cut-offs and revocation rules that the replica has read. A cut-off
-    /// is a time before which all sessions of a subject have ended. `None` for a version of Curfew without revocation
-    /// rules.
+    /// The sequence number of the latest change of cut-offs and emergency revocations that the replica has read. (A
+    /// cut-off is a time for one subject: all its sessions that started before this time have ended.) `None` for a
+    /// version of Curfew without emergency revocations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
@@ -64,9 +64,9 @@ pub struct Replicas {
 /// records.
 #[derive(Clone, Copy, Debug)]
 struct ChannelState {
-    /// How long all messages of other replicas have arrived.
+    /// Started when this process began to receive all messages of other replicas.
     complete_since: Stopwatch,
-    /// How long no replica with an older record format has published a message.
+    /// Started again by each message of a replica with an older record format.
     compatible_since: Stopwatch,
 }
 
@@ -103,8 +103,8 @@ impl Replicas {
     }
 
     /// Returns the seconds since the last message of a replica that cannot read this program's records. If there was no
-    /// such message, the time counts from the moment when all messages began to arrive. Returns `None` while messages
-    /// may be lost.
+    /// such message, the time counts from the moment when this process began to receive all messages. Returns `None`
+    /// while messages may be lost.
     #[must_use]
     pub fn seconds_since_incompatible_replica(&self) -> Option<f64> {
         let channel = *self.channel.lock();

@@ -28,7 +28,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The settings of the exporter.
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
-    /// The URL of the collector: OTLP over gRPC.
+    /// The URL of the collector, which receives OTLP over gRPC.
     pub url: Url,
     /// PEM certificates of trusted authorities, for `https`.
     pub authorities: Option<Vec<u8>>,
@@ -87,7 +87,7 @@ impl Traces {
     }
 }
 
-/// Starts the span of a check, as a child of the proxy's span from the headers.
+/// Starts the span of a check, as a child of the span that the proxy names in `headers`.
 #[must_use]
 pub fn check_span(contract: &'static str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(

@@ -1,4 +1,4 @@
-//! A Redis cluster: three primaries, each with a replica.
+//! A Redis cluster: three primaries, each with a Redis replica.
 
 use std::process::{Command, Stdio};
 
@@ -52,7 +52,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Returns the index of the primary whose clock Curfew reads: the primary with the first address.
+    /// Returns the index of the primary whose clock Curfew reads: the primary with the lowest address.
     pub fn clock_primary_index(&self) -> usize {
         let primary_indexes = self.primary_indexes().into_iter();
         let first = primary_indexes.min_by_key(|index| self.servers[*index].port);
@@ -154,7 +154,7 @@ impl Cluster {
             .expect("one primary should own the slot")
     }
 
-    /// Waits until there are three primaries with one replica each, and every server reports a healthy cluster.
+    /// Waits until there are three primaries with one Redis replica each, and every server reports a healthy cluster.
     pub async fn wait_until_stable(&self) {
         eventually("the cluster is healthy", async || {
             let primary_indexes = self.primary_indexes();
@@ -215,7 +215,7 @@ fn start_server(certificates: Option<&Certificates>) -> RedisServer {
         "1000",
         "--cluster-port",
         &bus_port,
-        // With 0, a Redis replica replaces a lost primary even if the data of the replica is old.
+        // With 0, a Redis replica replaces a lost primary even if the data of the Redis replica is old.
         "--cluster-replica-validity-factor",
         "0",
     ];

@@ -92,7 +92,7 @@ impl Setup {
         self
     }
 
-    /// Removes a key, so that its default applies.
+    /// Removes a setting, so that its default applies.
     pub fn unset(mut self, key: &str) -> Self {
         self.settings.remove(&format!("CURFEW__{key}"));
         self
@@ -118,7 +118,7 @@ impl Setup {
     }
 
     /// Declares with `curfew migrate --new-store` that the store is new and has lost no data. Otherwise, Curfew would
-    /// not accept tokens of earlier sign-ins.
+    /// accept no JSON Web Token of an earlier sign-in.
     pub fn declare_redis_new(&self) {
         let output = self.command(&["migrate", "--new-store"]).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

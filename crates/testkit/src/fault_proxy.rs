@@ -154,7 +154,7 @@ async fn read_chunks(
         }
     }
     if has_lost_bytes || *faults.borrow() == Fault::HalfOpen {
-        // After lost bytes, the proxy does not forward the end of the stream either.
+        // After lost bytes, the proxy does not forward the close of the connection either.
         std::future::pending::<()>().await;
     }
 }

@@ -56,8 +56,8 @@ fn config_map(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns the directives that the controller renders for the ConfigMap `name`, which the setting
-/// `auth-proxy-set-headers` or `proxy-set-headers` names.
+/// Returns the directives that the controller renders for the headers in the ConfigMap `name`. The setting
+/// `auth-proxy-set-headers` or `proxy-set-headers` refers to this ConfigMap.
 fn set_header_directives(name: &str) -> String {
     let headers = config_map(name).into_iter();
     headers
@@ -144,7 +144,7 @@ pub fn start(
     Nginx::start_with_configuration(&text, MODULES)
 }
 
-/// Returns the server template. It contains the location for `auth-signin` only if `has_sign_in` is set.
+/// Returns the template `server`. If `has_sign_in` is false, removes the location for `auth-signin` from it.
 fn server_template(server: &str, has_sign_in: bool) -> String {
     let (before, rest) = server.split_once("    location @sign-in {").unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();

@@ -37,7 +37,7 @@ impl Issuer {
         }
     }
 
-    /// Adds settings that make Curfew accept the tokens of this issuer in the cookie `id`.
+    /// Adds settings that make Curfew accept the JSON Web Tokens of this issuer in the cookie `id`.
     pub fn configure(&self, setup: Setup) -> Setup {
         let key = |name: &str| format!("JWT__ISSUERS__MAIN__{name}");
         setup
@@ -48,8 +48,8 @@ impl Issuer {
             .set("JWT__COOKIE", "id")
     }
 
-    /// Returns a cookie with a token of `alice`. The token is issued now, and its `auth_time` is `seconds_ago`
-    /// seconds earlier.
+    /// Returns a cookie with a JSON Web Token of `alice`. This token is issued now, and its `auth_time` is
+    /// `seconds_ago` seconds earlier.
     pub fn cookie(&self, sid: &str, seconds_ago: u64) -> String {
         let now = now().as_millis() / 1000;
         let claims = json!({

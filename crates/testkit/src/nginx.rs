@@ -53,7 +53,8 @@ impl Nginx {
         Self::start_with_configuration(&text, "")
     }
 
-    /// Starts NGINX with a configuration that listens on port 8080. `modules` contains the `load_module` lines.
+    /// Starts NGINX with the configuration `text`, in which two free addresses replace `listen 8080;`. `modules`
+    /// contains the `load_module` lines.
     pub fn start_with_configuration(text: &str, modules: &str) -> Self {
         let (address, http2) = (loopback(free_port()), loopback(free_port()));
         let listen = format!("listen {address};\n    listen {http2} http2;");

@@ -132,8 +132,8 @@ impl RedisServer {
 
 /// Runs a command on the server at `url`. Returns an error if the server hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    // The client must send no command before the read timeout is set, so it does not send CLIENT SETINFO. A
-    // client with a password still sends AUTH before.
+    // If the server hangs, a command that the client sends before the read timeout is set waits forever. So the
+    // client does not send CLIENT SETINFO when it connects. It still sends AUTH if there is a password.
     let info = url.into_connection_info()?;
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(settings))?;

@@ -1,4 +1,4 @@
-//! A primary, two replicas, and three sentinels that monitor them.
+//! A primary, two Redis replicas, and three sentinels that monitor them.
 
 use std::process::{Child, Command, Stdio};
 
@@ -53,7 +53,7 @@ impl SentinelGroup {
         let replica_options = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&replica_options), server(&replica_options)];
         // Start the sentinels only after the Redis replicas are online. Otherwise, a sentinel finds no
-        // replicas at its start, and searches again only after ten seconds.
+        // Redis replica at its start, and searches again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| info_field(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -76,7 +76,7 @@ impl SentinelGroup {
         format!("redis+sentinel://{}/{PRIMARY_NAME}", addresses.join(","))
     }
 
-    /// Adds a user to every sentinel, with these ACL rules.
+    /// Adds a user to every sentinel. `rights` contains arguments of `ACL SETUSER`.
     pub fn add_user(&self, user: &str, password: &str, rights: &str) {
         let password = format!(">{password}");
         for sentinel in &self.sentinels {
@@ -113,7 +113,7 @@ impl SentinelGroup {
             .unwrap()
     }
 
-    /// Waits until one server is the primary, the two others replicate from it, and each sentinel lists both
+    /// Waits until one server is the primary, the two others replicate from it, and each sentinel lists both Redis
     /// replicas and both other sentinels.
     pub async fn wait_until_stable(&self) {
         eventually(
@@ -189,7 +189,7 @@ impl Sentinel {
         address.1.parse().ok()
     }
 
-    /// Returns whether the sentinel lists both replicas and both other sentinels.
+    /// Returns whether the sentinel lists both Redis replicas and both other sentinels.
     fn knows_all_servers(&self) -> bool {
         let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", PRIMARY_NAME.as_bytes()];
         let fields: Option<std::collections::HashMap<String, String>> = self.query(words);

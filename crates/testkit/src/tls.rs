@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// Installs the TLS provider that the program uses.
+/// Makes `rustls` use the cryptography library that the program uses.
 pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

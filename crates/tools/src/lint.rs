@@ -1,4 +1,4 @@
-//! Finds settings in proxy configuration that bypass the limits of sessions.
+//! Finds settings in proxy configurations that bypass session limits.
 //!
 //! The linter reads text and returns findings. It sends no requests and changes no files. It detects the format of a
 //! file from the text of the file.
@@ -34,7 +34,7 @@ pub struct Finding {
     pub line: usize,
     /// Error or notice.
     pub severity: Severity,
-    /// The rule ID, such as `missing-auth`.
+    /// The kind of problem, such as `missing-auth`.
     pub rule: &'static str,
     /// The problem.
     pub message: String,

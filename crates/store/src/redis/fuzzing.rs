@@ -100,8 +100,8 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// Tests a member of the set of cut-offs. If the member is an emergency revocation, encoding and decoding must not change
-/// it, in either format.
+/// Tests a member of the set of cut-offs. If the member is an emergency revocation, encoding and decoding must not
+/// change it, in either format.
 fn check_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };

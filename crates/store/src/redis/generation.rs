@@ -149,7 +149,8 @@ impl Generation {
         let now = self.now().max(marker.refreshed);
         let is_due = marker.is_refresh_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
-            // Curfew reads the marks before it refreshes them, because a refresh would hide that they are from an older copy.
+            // Curfew reads the marks before it refreshes them, because a refresh would hide that they are from an older
+            // copy.
             && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
             return self.record_shard_loss(connection).await.map(drop);

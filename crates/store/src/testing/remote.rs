@@ -19,7 +19,7 @@ use crate::{
 
 /// The delay of the simulated network.
 pub trait NetworkDelay: Send + Sync + 'static {
-    /// Waits for the delay of one direction.
+    /// Waits for the delay of one request or one response.
     fn wait(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -40,8 +40,8 @@ impl<D: NetworkDelay> DelayedStore<D> {
     }
 }
 
-/// Delays in scheduler turns, for tests that generate the numbers at random. On a runtime with one thread, the delays
-/// determine the order of the tasks.
+/// Delays that last a number of scheduler turns. A test generates these numbers at random. On a runtime with one
+/// thread, the delays determine the order of the tasks.
 pub struct RandomDelays(Mutex<VecDeque<u8>>);
 
 impl RandomDelays {

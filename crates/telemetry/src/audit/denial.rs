@@ -21,18 +21,17 @@ pub struct DeniedRequest<'a> {
     pub subject: Option<&'a str>,
     /// The address of the client, if the proxy sent it.
     pub address: Option<IpAddr>,
-    /// The host of the original request, if it is valid.
+    /// The host of the denied request, if it is valid.
     pub host: Option<&'a str>,
-    /// The path of the original request, without the query.
+    /// The path of the denied request, without the query.
     pub path: Option<&'a [u8]>,
-    /// The method of the original request.
+    /// The method of the denied request.
     pub method: Option<&'a str>,
     /// The index in `rules` of the rule that matched.
     pub rule: Option<usize>,
     /// The address of the proxy.
     pub peer: Option<IpAddr>,
-    /// The text for the audit field `curfew.detail`: the cause of the denial, such as an input of the check that is
-    /// missing.
+    /// The text for the audit field `curfew.detail`: the cause of the denial, such as a missing check input.
     pub detail: Option<&'a str>,
 }
 

@@ -101,8 +101,7 @@ pub fn provider_logout(
     }, "sessions ended by the identity provider");
 }
 
-/// Records that an emergency revocation was declared. The revocation is in force on every replica that has read its
-/// rule.
+/// Records that an emergency revocation was declared. The revocation is in force on every replica that has read it.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     event!(warn, AuditAction::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,

@@ -42,8 +42,8 @@ pub(super) struct ShardMarks {
     keys: Vec<Vec<u8>>,
     /// The latest time that this process has read in each mark.
     latest_times: Vec<AtomicU64>,
-    /// When the current interval began: the last time at which this process checked all marks, or tried to write them. In
-    /// milliseconds.
+    /// When the current interval began, in milliseconds: the last time at which this process checked all marks, or tried
+    /// to write them.
     checked_at: AtomicU64,
 }
 
@@ -68,8 +68,8 @@ impl ShardMarks {
             .await
     }
 
-    /// Returns whether the current interval has passed, so that Curfew must check all marks, or try to write them. If so,
-    /// a new interval starts at the time `now`.
+    /// Returns whether the current interval has passed, so that Curfew must check all marks, or try to write them. If
+    /// so, a new interval starts at the time `now`.
     pub(super) fn start_interval_if_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);

@@ -134,8 +134,8 @@ impl From<redis::RedisError> for SubscriptionError {
 
 impl RedisStore {
     /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener. If
-    /// the ACL denies the subscription, the diagnostics show the problem. On the channel for invalidations, replicas also
-    /// announce that they are running, and `replicas` records these announcements.
+    /// the ACL denies the subscription, the diagnostics show the problem. On the channel for invalidations, replicas
+    /// also announce that they are running, and `replicas` records these announcements.
     pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,

@@ -92,8 +92,8 @@ impl RedisStore {
         self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Reserves a task for this replica for [`LEASE_MILLIS`], because only one replica at a time may run the task. Returns
-    /// `false` if another replica has reserved the task.
+    /// Reserves a task for this replica for `LEASE_MILLIS`, because only one replica at a time may run the task.
+    /// Returns `false` if another replica has reserved the task.
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);

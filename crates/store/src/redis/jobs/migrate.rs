@@ -193,8 +193,8 @@ impl RedisStore {
         }
         let (mut total, mut is_resuming) = (Progress::default(), true);
         let mut connection = this.managed_connection.acquire(this.budget).await?;
-        // The loop repeats until a complete walk (a read of all records) finds no older record, because an older program
-        // may write records during a walk, and a cluster may move keys.
+        // The loop repeats until a complete walk (a read of all records) finds no older record, because an older
+        // program may write records during a walk, and a cluster may move keys.
         loop {
             let mut old_count = 0;
             for server in scan::read_servers(&mut connection).await? {
