@@ -1,6 +1,6 @@
 //! Write-behind for touches (records of activity): one write per touch interval.
 //!
-//! A check only records activity in memory and never waits for the store. Each session is written once per interval:
+//! A check records activity in memory, so it normally waits for no write. Each session is written once per interval:
 //! at the end of the interval, this store writes the last activity of the interval. So a crash loses the activity of
 //! at most one interval. After a crash, a session may time out up to one interval too early, but never too late.
 

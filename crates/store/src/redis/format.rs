@@ -11,8 +11,8 @@ pub(super) enum Format {
     Sealed,
 }
 
-/// The progress of the upgrade that this process has seen. The progress only moves forward. After a process has seen
-/// the end of the upgrade, it rejects every record that is not encrypted.
+/// The stage of the upgrade, as this process has seen it. The stage never moves back. After a process has seen the end
+/// of the upgrade, it rejects every record that is not encrypted.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     writes_sealed: AtomicBool,

@@ -31,7 +31,7 @@ impl RedisStore {
     }
 
     /// Sends `write` to the server of `key`, and waits until Redis replicas have `write` and all earlier writes to
-    /// this server. The configured timeout includes the time for which this operation waits until the connection is
+    /// this server. The configured timeouts also limit the time for which this operation waits until the connection is
     /// free.
     pub(super) async fn send_and_wait_for_replicas(
         &self,

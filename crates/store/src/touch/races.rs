@@ -106,8 +106,8 @@ fn no_activity_is_hidden_or_lost() {
     });
 }
 
-/// A replica decides a timeout from an earlier read. The timeout takes effect only if there was no activity since
-/// this read.
+/// A replica decides from an earlier read that a session has timed out. The session ends only if there was no activity
+/// since this read.
 #[test]
 fn an_active_session_does_not_time_out() {
     explore(|| async {

@@ -23,8 +23,8 @@ pub struct StoreMetrics {
     pub touches_dropped: IntCounter,
     /// Sessions with a touch that is not written yet.
     pub touches_pending: IntGauge,
-    /// Subjects with a cut-off that this replica has read. A cut-off is a time: all earlier sessions of the subject
-    /// have ended.
+    /// Subjects with a cut-off that this replica has read. A cut-off is a time: all sessions of the subject that
+    /// started before this time have ended.
     pub cut_offs: IntGauge,
     /// 1 if this replica's copy of the cut-offs is complete and at most two seconds old, otherwise 0.
     pub cut_offs_fresh: IntGauge,

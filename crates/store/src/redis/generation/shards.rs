@@ -42,8 +42,8 @@ pub(super) struct ShardMarks {
     keys: Vec<Vec<u8>>,
     /// The latest time that this process has read in each mark.
     latest_times: Vec<AtomicU64>,
-    /// When the current interval began, in milliseconds: the last time at which this process checked all marks, or tried
-    /// to write them.
+    /// When the current interval began, in milliseconds: the last time at which this process checked all marks, or
+    /// tried to write them.
     checked_at: AtomicU64,
 }
 
