@@ -89,8 +89,8 @@ pub struct RenderedFile {
     pub text: String,
 }
 
-/// `deploy/` does not contain a file, or the file does not contain the text to replace exactly once. This is a bug, so
-/// a test renders the files of every proxy.
+/// A file of `deploy/` is missing, or does not contain the text to replace, or contains this text more than once. Only
+/// a bug causes this error. To find such bugs, a test renders the files of every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "deploy/ does not contain this file, or the file does not contain this text exactly once: {0}"
@@ -192,7 +192,7 @@ fn set_time_limits(
             );
             vec![(ANCHOR, replacement)]
         }
-        // Traefik cannot close streams, and the other file of HAProxy has no timeout for streams.
+        // Traefik cannot close streams, and HAProxy's second file, curfew-spoe.conf, has no timeout for streams.
         (Proxy::Haproxy | Proxy::Traefik, _) => Vec::new(),
     };
     let mut text = text.to_owned();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// Parses a duration of NGINX, Go, Envoy or annotations: `60`, `60s`, `5m`, `168h0m0s`, `1.5s`. A number without a unit
-/// means seconds.
+/// Parses a duration in the syntax of NGINX, Go, Envoy or Ingress annotations: `60`, `60s`, `5m`, `168h0m0s`, `1.5s`. A
+/// number without a unit means seconds.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim().trim_matches(['"', '\'']);
     if let Ok(seconds) = text.parse::<f64>() {

@@ -1,5 +1,5 @@
-//! Checks for Envoy, and for resources that configure Envoy: EnvoyFilter, the mesh configuration of Istio, and Envoy
-//! Gateway.
+//! The linter for Envoy, and for resources that configure Envoy: EnvoyFilter, the mesh configuration of Istio, and
+//! Envoy Gateway.
 
 use super::yaml::Node;
 use super::{Findings, duration};
@@ -7,7 +7,7 @@ use super::{Findings, duration};
 const FAIL_CLOSED_REMEDY: &str =
     "remove the setting, so that a request that cannot be checked is refused";
 
-/// Checks a document. Returns whether the document is for Envoy.
+/// Lints a document. Returns whether the document is for Envoy.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut is_envoy = false;
     document.walk(&mut |key, line, node| match key {
@@ -58,7 +58,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     is_envoy
 }
 
-/// Checks the HTTP filter chain of a listener.
+/// Lints the HTTP filter chain of an Envoy listener.
 fn check_filters(line: usize, node: &Node, findings: &mut Findings) {
     let name = |filter: &Node| filter.get("name").and_then(Node::text).map(str::to_owned);
     let names: Vec<String> = node.items().iter().filter_map(name).collect();

@@ -1,4 +1,4 @@
-//! Checks for Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, and policies of the Gateway
+//! The linter for Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, and policies of the Gateway
 //! API.
 
 use super::yaml::Node;
@@ -9,7 +9,7 @@ const TRAEFIK_PREFIX: &str = "traefik.ingress.kubernetes.io/";
 const ANNOTATE_REMEDY: &str = "annotate the Ingress with nginx.ingress.kubernetes.io/auth-url, as \
                       deploy/nginx/ingress.yaml does";
 
-/// Checks a document. Returns whether the document is a manifest.
+/// Lints a document. Returns whether the document is a manifest.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
         return false;
@@ -24,7 +24,8 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         }
         _ => {}
     }
-    // The checks for Traefik and Envoy find settings in other kinds through their keys, such as `forwardAuth`.
+    // The linters for Traefik and Envoy find settings in resources of other kinds by the keys of the settings, such as
+    // `forwardAuth`.
     true
 }
 
@@ -156,7 +157,8 @@ fn check_nginx_ingress(
         findings.report_missing_auth(line, what, "remove enable-global-auth");
     }
     if let Some((line, _)) = find("auth-cache-key") {
-        // Without `auth-cache-duration`, the cache duration is unknown here, and ingress-nginx uses five minutes.
+        // Without `auth-cache-duration`, ingress-nginx caches answers for five minutes. The cache duration is then
+        // `None`, which causes the finding.
         let (line, cache_duration) =
             find("auth-cache-duration").map_or((line, None), |(line, text)| {
                 let words = text.split([' ', ',']);

@@ -1,4 +1,4 @@
-//! Checks for NGINX. The checks take into account which settings a location inherits.
+//! The linter for NGINX. It takes into account which settings a location inherits.
 
 use super::{Findings, LintError, duration};
 use crate::yaml::MAX_NESTING_LEVELS;
@@ -133,7 +133,7 @@ fn proxies_requests(location: &Directive) -> bool {
     block.any(|it| it.name().ends_with("_pass") && !it.argument(0).contains("curfew"))
 }
 
-/// Checks the location that calls Curfew.
+/// Lints the location that calls Curfew.
 fn check_auth_location(location: &Directive, findings: &mut Findings) {
     if let Some(cache) = location.find("proxy_cache")
         && cache.argument(0) != "off"
@@ -194,7 +194,7 @@ fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     }
 }
 
-/// Checks a location that Curfew protects.
+/// Lints a location that Curfew protects.
 fn check_protected_location(server: &Directive, location: &Directive, findings: &mut Findings) {
     let read = location
         .find("proxy_read_timeout")

@@ -1,4 +1,4 @@
-//! Checks for oauth2-proxy: for its configuration file, and for its flags in any file.
+//! The linter for oauth2-proxy: for its configuration file, and for its flags in any file.
 
 use super::{Findings, duration};
 

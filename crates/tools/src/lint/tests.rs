@@ -212,8 +212,8 @@ proptest::proptest! {
     }
 }
 
-/// An Ingress without the annotation `auth-proxy-set-headers` works with Traefik. With ingress-nginx, Curfew refuses
-/// every request, so no request bypasses a limit. Therefore the finding is a notice and not an error.
+/// Traefik does not need the annotation `auth-proxy-set-headers`. With ingress-nginx, Curfew denies every request if
+/// the annotation is missing, so no request bypasses a limit. Therefore the finding is a notice and not an error.
 #[test]
 fn an_ingress_without_auth_proxy_set_headers_causes_a_notice() {
     let ingress = read_file("deploy/nginx/ingress.yaml");
@@ -227,8 +227,8 @@ fn an_ingress_without_auth_proxy_set_headers_causes_a_notice() {
     assert_eq!(notices(&without_annotation), [(14, "foreign-input")]);
 }
 
-/// With each of the reported settings, Curfew checks another request than the request that the proxy routes, or the
-/// proxy does not call Curfew.
+/// With each of the reported settings, Curfew checks a request that differs from the request that the proxy routes, or
+/// the proxy does not call Curfew.
 #[test]
 fn finds_check_inputs_that_differ_from_router_inputs() {
     let nginx_config = |url: &str| {

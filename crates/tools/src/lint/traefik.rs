@@ -1,4 +1,4 @@
-//! Checks for Traefik: for middlewares in files, manifests and labels, for routers in configuration files, and for
+//! The linter for Traefik: for middlewares in files, manifests and labels, for routers in configuration files, and for
 //! entry points.
 
 use super::Findings;
@@ -7,7 +7,7 @@ use super::yaml::Node;
 const TRUST_HEADER_REMEDY: &str = "remove the setting: Traefik sets these headers itself. If another proxy is \
                       in front, list that proxy in forwardedHeaders.trustedIPs of the entry point";
 
-/// Checks a document. Returns whether the document is for Traefik.
+/// Lints a document. Returns whether the document is for Traefik.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut is_traefik = false;
     document.walk(&mut |key, line, node| match key {
@@ -122,7 +122,7 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Checks the routers of a dynamic configuration.
+/// Lints the routers of a dynamic configuration.
 fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
     let empty = Node::default();
     let middlewares = document
