@@ -3,7 +3,7 @@
 default:
     @just --list --unsorted
 
-# Unit and property tests of all crates: no installation, no servers
+# Unit and property tests of all crates, which need no servers and no other programs
 quick *words:
     cargo test --locked --lib {{ words }}
 
@@ -29,7 +29,7 @@ docs:
 test:
     scripts/test.sh
 
-# All checks that must pass before a merge
+# All lints, builds and tests that must pass before a merge
 ci:
     .ci/run
 

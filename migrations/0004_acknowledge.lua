@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Removes an ended session from the deadline queue, and writes its end to the stream of session ends.
--- Both happen atomically, so each end is in the stream exactly once.
+-- Removes an ended session from the deadline queue, and adds its end to the Redis stream of session
+-- ends. Both happen atomically, so each end is in the stream exactly once.
 --
 -- KEYS[1]  the deadline queue, a sorted set of session IDs, scored by due time
--- KEYS[2]  the stream of session ends, for other programs
+-- KEYS[2]  the Redis stream of session ends, for other programs
 -- ARGV[1]  the session ID
 -- ARGV[2]  the approximate maximum length of the stream; 0 writes nothing
 -- ARGV[3…] the fields of the event

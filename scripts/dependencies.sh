@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the dependencies: advisories, licences, sources, duplicates (deny.toml). Installs cargo-deny into target/.
+# Checks the dependencies: advisories, licences, registries, duplicates (deny.toml). Installs cargo-deny into target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

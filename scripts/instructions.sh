@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Counts the instructions of a whole check. Fails if a count is higher than in scripts/bench/instructions.json.
-# `--record` writes the new counts to that file. Installs valgrind (Debian, Ubuntu).
+# Counts the CPU instructions of a whole check. Fails if a count is more than 3 % higher than in
+# scripts/bench/instructions.json. `--record` writes the new counts to that file. Installs the required packages
+# (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -25,7 +25,8 @@ def main(site):
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}
     broken = checked = 0
     for path, page in pages.items():
-        # Skips the special pages: the 404 page, the print page, and the page without JavaScript.
+        # Skips the special pages: the 404 page, the print page, and the table of contents for browsers without
+        # JavaScript.
         if path.name in ("404.html", "print.html", "toc.html"):
             continue
         for link in page.links:

@@ -146,7 +146,7 @@ def start_expected_sessions(replicas):
         else:
             expected.append((session, Always(ALLOWED)))
     for number in range(20):
-        # Clients check this session more often than its idle limit, so it stays live.
+        # The clients use these sessions at intervals shorter than the idle limit, so the sessions stay live.
         expected.append((replicas[number % 2].sign_in(f"busy-{number}", "short"), Always(ALLOWED)))
     for number in range(20):
         unused.append(replicas[number % 2].sign_in(f"idle-{number}", "short"))
