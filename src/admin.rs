@@ -70,7 +70,7 @@ pub struct Admin {
     pub ops: Arc<Ops>,
     /// Contains the recorder of checks, which the admin API starts, reads and stops.
     pub observers: Arc<Observers>,
-    /// The kind of the store for the console: `memory` or `Redis`.
+    /// The kind of the store, as the console shows it: `memory` or `Redis`.
     pub store_kind: &'static str,
     /// Counts wrong credentials for each address. The counts survive a reload of the configuration.
     pub wrong_credentials: Arc<WrongCredentialLimiter>,

@@ -385,7 +385,7 @@ impl App {
         }
         stop_ops.cancel();
         while ops_tasks.join_next().await.is_some() {}
-        // Return the reason of the stop first: it is more important than a failed flush.
+        // The error that stopped the service takes precedence over a failed flush.
         outcome?;
         match flush_result {
             Ok(flush_result) => Ok(flush_result?),

@@ -78,7 +78,7 @@ def compare_replicas(options, programs, near_cache_sessions):
             programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near_cache_sessions
         )
     found["seconds_to_read"] = wait_until_read(services["many"], options.entries)
-    # Both replicas have no sessions yet, so only the cut-offs cause a difference.
+    # Neither replica has sessions yet, so only the cut-offs cause a difference.
     memory = {name: service.memory("VmRSS") for name, service in services.items()}
     found["replica_bytes_per_entry"] = (memory["many"] - memory["none"]) / options.entries
     for name, service in services.items():

@@ -79,7 +79,7 @@ impl AdminTokens {
         found
     }
 
-    /// Returns the token with this fingerprint, from the session record of an operator.
+    /// Returns the configured token with this fingerprint. An operator's session record contains the fingerprint.
     #[must_use]
     pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
         self.0

@@ -21,7 +21,7 @@ pub(super) struct Caller {
 
 #[derive(Clone)]
 enum CallerKind {
-    /// An admin token, with the rights of the configuration.
+    /// An admin token, with its rights from the configuration.
     Token(Arc<NamedToken>),
     /// A Kubernetes user, with the rights of the user's cluster roles.
     Kubernetes(Arc<Kubernetes>, User),

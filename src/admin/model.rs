@@ -127,22 +127,22 @@ pub(super) struct CreatedSession {
     pub(super) set_cookie: String,
     /// The session.
     pub(super) session: SessionView,
-    /// Present only if `store.wait_replicas` is set.
+    /// The confirmations by Redis replicas; present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }
 
-/// The number of Redis replicas that have confirmed a change. A fail-over to any other replica loses the change.
+/// The number of Redis replicas that have confirmed a change. A fail-over to another Redis replica loses the change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReplicationView {
     /// The number of required confirmations.
     wanted: u16,
-    /// The number of replicas that confirmed the change in time.
+    /// The number of Redis replicas that confirmed the change in time.
     confirmed: u16,
 }
 
 impl ReplicationView {
-    /// `None` if no confirmation is required.
+    /// Returns `None` if no confirmation is required.
     pub(super) fn new(replication: Replication) -> Option<Self> {
         (replication.wanted > 0).then_some(Self {
             wanted: replication.wanted,
@@ -156,7 +156,7 @@ impl ReplicationView {
 pub(super) struct RevokedSession {
     #[serde(flatten)]
     pub(super) session: SessionView,
-    /// Present only if `store.wait_replicas` is set.
+    /// The confirmations by Redis replicas; present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }
@@ -321,7 +321,7 @@ pub(super) struct RevokedAll {
     pub(super) revoked: usize,
     /// All sessions that started before this time have ended, even sessions that Curfew did not find; RFC 3339.
     pub(super) not_before: String,
-    /// Present only if `store.wait_replicas` is set and a session was ended.
+    /// The confirmations by Redis replicas; present only if `store.wait_replicas` is set and a session was ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }

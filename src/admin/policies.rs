@@ -51,8 +51,8 @@ pub(super) struct PolicyView {
     /// Tighter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     variants: Vec<VariantView>,
-    /// The touch interval: the time for which Curfew collects activity before it writes the activity to the store. So
-    /// a session can end earlier than its idle limit, by at most one touch interval.
+    /// The touch interval: the time for which Curfew collects activity before it writes the activity to the store. If
+    /// a process crashes, or another replica answers a check, a session can end too early, by at most this time.
     touch_interval: f64,
     /// Which requests count as activity, such as `any`, `navigation` or `explicit`.
     activity: &'static str,
@@ -150,6 +150,6 @@ impl PolicyView {
 /// All policies.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyList {
-    /// Ordered by name.
+    /// The policies, ordered by name.
     pub(super) policies: Vec<PolicyView>,
 }

@@ -76,7 +76,7 @@ pub(super) struct Revocation {
     /// Which replicas have confirmed the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_force: Option<InForceView>,
-    /// Present only if `store.wait_replicas` is set.
+    /// The confirmations by Redis replicas; present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     replication: Option<ReplicationView>,
 }
@@ -273,7 +273,7 @@ impl Admin {
         });
         let replicas: Vec<ReplicaView> = replicas.collect();
         let mut states = replicas.iter().map(|replica| replica.state);
-        // With the embedded store, there are no other replicas.
+        // With the store `memory`, `change` is `None`, and there are no other replicas.
         let knows_all = revoked.change.is_none() || self.ops.replicas.knows_all();
         InForceView {
             everywhere: knows_all && states.all(|state| state == Confirmation::InForce),

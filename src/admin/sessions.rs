@@ -33,8 +33,8 @@ impl Admin {
         self.session_view_at(id, session, self.clock.now())
     }
 
-    /// Loads a session and checks that the caller may use `verb` on it. For a caller with this permission for some
-    /// subjects only, a missing session and a session of another subject give the same error. So the caller does not
+    /// Loads a session and checks that the caller may use `verb` on it. If the caller has this permission only for
+    /// certain subjects, a missing session and a session of another subject give the same error. So the caller does not
     /// learn which sessions exist.
     pub(super) async fn load_permitted_session(
         &self,
@@ -117,7 +117,7 @@ pub(super) async fn create(
 }
 
 /// Lists the sessions of a subject. An ended session stays in the list until its tombstone (the record of the end)
-/// expires. Without a subject, the list has the live sessions of all subjects that end soonest.
+/// expires. Without a subject, the list has the live sessions that end soonest, whatever their subject.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -231,7 +231,7 @@ pub(super) async fn revoke(
             Ok((replication_status(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
-        // This error cannot occur here, because this session end does not depend on the last activity.
+        // This outcome cannot occur here, because this session end does not depend on the last activity.
         EndOutcome::Touched(_) => Err(ApiError::Internal(
             "the session had activity while it was being ended".to_owned(),
         )),

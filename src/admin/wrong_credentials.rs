@@ -23,7 +23,7 @@ pub struct WrongCredentialLimiter(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     addresses: HashMap<Key, Timestamp>,
-    /// The shared count of all addresses that do not fit into the table.
+    /// The time when the shared count of all other addresses is zero again.
     shared_reset_time: Option<Timestamp>,
 }
 

@@ -196,7 +196,7 @@ impl ProcessState {
 }
 
 impl ProcessState {
-    /// Creates the sources of credentials. An issuer of the previous configuration keeps its fetched keys.
+    /// Creates the sources of credentials. An issuer that the previous configuration also had keeps its fetched keys.
     fn create_sources(
         &self,
         config: &Config,

@@ -7,8 +7,8 @@ use crate::contract::Contracts;
 use crate::live::Live;
 use crate::store::LimitsBySource;
 
-/// Interval at which the task compares the limits in force with the last write. A failed write is repeated after this
-/// interval.
+/// Interval at which the task compares the limits in force with the limits that it wrote last. After a failed write,
+/// the task waits for this interval and writes again.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Seconds between two writes of the same limits. The writes are repeated because the store can lose the limits, and
@@ -17,8 +17,8 @@ const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
 /// Writes the absolute limits in force to the history of limits in the store, until `stop` is cancelled.
 ///
-/// A sign-in keeps the limit that applied at its time, even if the limit becomes longer later. Otherwise, the
-/// credential of an ended session could start the session again under the longer limit.
+/// Because of this history, a sign-in keeps the limit that applied at its time, even if the limit becomes longer later.
+/// Otherwise, the credential of an ended session could start the session again under the longer limit.
 pub(super) async fn record_periodically(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut recorded: Option<(LimitsBySource, Stopwatch)> = None;
     let poll_loop = async {

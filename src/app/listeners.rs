@@ -117,7 +117,7 @@ impl ServiceBuilder<'_> {
         self.create_limit(name, LimitKind::Requests)
     }
 
-    /// Builds the service of the contracts over HTTP.
+    /// Builds the service that answers checks over HTTP.
     pub(super) fn check_service(&self) -> CheckService {
         CheckService::new(
             self.live_assembly.contracts.clone(),

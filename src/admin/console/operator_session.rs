@@ -30,7 +30,7 @@ use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
 use crate::store::{EndRequest, StoreError};
 use crate::telemetry::audit;
 
-/// The value of `source` for an operator's session in the admin API.
+/// The value of `source` that the admin API shows for an operator's session.
 const SESSION_SOURCE: &str = "console";
 /// The purpose for which the key ring signs the cookie. The signature covers the purpose, so Curfew does not accept a
 /// text that the key ring signed for another purpose.
@@ -165,7 +165,7 @@ pub(super) async fn require_operator(
             let to: String = byte_serialize(to.as_bytes()).collect();
             return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
         }
-        // If the store fails, the operator stays signed in.
+        // The store failed. Show an error page, and keep the cookie, because the session may still be valid.
         Err(error) => return unavailable_page(&error),
     };
     if !is_read && !is_same_origin(request.headers()) {

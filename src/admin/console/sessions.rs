@@ -47,7 +47,7 @@ pub(super) struct EndAllForm {
     subject: String,
 }
 
-/// Lists the sessions of a subject. Without a subject, lists the sessions that end soonest, of all subjects.
+/// Lists the sessions of a subject. Without a subject, lists the live sessions that end soonest.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

@@ -8,7 +8,7 @@ fn configured_tokens(fixture: &Fixture) -> Vec<NamedToken> {
 }
 
 impl Browser<'_> {
-    /// Requests the first page from another service with these `routes`, and returns the status.
+    /// Requests the first page through `routes`, a router with another configuration, and returns the status.
     async fn status_on(&mut self, routes: &Router) -> StatusCode {
         let previous_routes = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
