@@ -1,9 +1,9 @@
 //! The endpoints for browsers on the application's own host: the session's remaining time, keep-alive, sign-out, and the
 //! script and pages that inform a person.
 //!
-//! The proxy routes `/.curfew/` to the `browser` listener without a check, because Curfew itself reads the credential
-//! of each request. So the application needs no configuration. A request that changes a session must be a `POST` from a
-//! page of the same origin.
+//! The proxy routes `/.curfew/` to the `browser` listener, so the application needs no configuration. The proxy sends
+//! no check for these requests, because Curfew itself reads their credential. A request that changes a session must be
+//! a `POST` from a page of the same origin.
 
 mod browser_request;
 mod callback;

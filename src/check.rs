@@ -51,8 +51,8 @@ pub struct Checker {
     pub address: AddressHeader,
     /// The maximum time that one check waits for the store. After this time, the policy's `on_store_failure` decides.
     pub store_timeout: Duration,
-    /// Writes denials to the audit log, records checks, and warns about misconfigured proxies. A reload of the
-    /// configuration keeps these parts.
+    /// Writes denials to the audit log, records checks, and reports misconfigured proxies. After a reload of the
+    /// configuration, the new checker uses the same observers.
     pub observers: Arc<Observers>,
     /// Queues sessions in use for revalidation; `None` if `login.revalidate` is off.
     pub revalidation: Option<Revalidation>,
@@ -65,7 +65,7 @@ pub struct Observers {
     pub denials: DenialLog,
     /// Records checks as proxies send them, after an operator has started a recording.
     pub recorder: Recorder,
-    /// Limits each warning about a misconfigured proxy to one per minute.
+    /// Limits the log lines about a misconfigured proxy: one per minute for each contract and detail.
     warnings: Throttle<(Contract, Detail)>,
 }
 
@@ -228,7 +228,7 @@ impl Checker {
         }
     }
 
-    /// Warns the operator about a misconfigured proxy, at most once a minute for each contract and cause.
+    /// Logs that a proxy is misconfigured, at most once a minute for each contract and detail.
     pub(crate) fn warn(&self, contract: Contract, detail: Option<Detail>) {
         let Some(detail) = detail.filter(|detail| detail.is_proxy_mistake()) else {
             return;

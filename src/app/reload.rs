@@ -33,7 +33,8 @@ pub(super) struct Reloader {
     pub(super) process_state: ProcessState,
     pub(super) live_assembly: LiveAssembly,
     pub(super) diagnostics: Arc<Diagnostics>,
-    /// The configuration at the start of the process. Changes of some keys apply only after a restart.
+    /// The configuration at the start of the process. A reload compares it with the new configuration, and reports the
+    /// changes that apply only after a restart.
     pub(super) started_with: Loaded,
 }
 
@@ -119,8 +120,8 @@ impl Reloader {
     }
 }
 
-/// A configuration that was rejected. The rejected configuration can name a file that does not exist yet, and a file
-/// can be unreadable for a moment. So Curfew loads the configuration again from time to time.
+/// A configuration that was rejected. The cause can be temporary: the configuration names a file that does not exist
+/// yet, or a file is unreadable for a moment. So Curfew loads the configuration again from time to time.
 struct Rejection {
     problems: String,
     age: Stopwatch,

@@ -19,7 +19,7 @@ use crate::store::touch::CoalescingStore;
 use crate::store::{CutOffStore, InvalidationListener, NoopListener, SessionStore, Stores};
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
-/// Interval at which the embedded store deletes expired records.
+/// The interval at which the store in memory deletes expired records.
 const RECLAIM_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The parts that the store uses.
@@ -137,7 +137,7 @@ pub(super) fn build(
     }
 }
 
-/// Deletes expired records of the embedded store at regular intervals, and updates the metrics.
+/// Deletes expired records of the store in memory at regular intervals, and updates the metrics.
 async fn reclaim_periodically(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
     metrics.store.cut_offs_fresh.set(1);
     while stop

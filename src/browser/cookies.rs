@@ -1,4 +1,4 @@
-//! The cookies of a sign-in. The session cookie is not in this module.
+//! Builds the cookies of the browser listener, except the session cookie, which the module `contract` builds.
 
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;

@@ -86,15 +86,15 @@ pub(super) async fn begin(
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    // Providers do not allow their sign-in pages in frames.
+    // Providers do not allow their sign-in pages in frames, so offer a link that opens the whole window.
     if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::framed_page());
     }
     let query = LoginQuery::new(query.as_deref().unwrap_or(""));
     let target = allowed_target(&contracts, login, query.rd.as_deref());
     let outcome = evaluate_target(&contracts, &browser_request, target.as_deref()).await;
-    // Do not redirect a script to the provider: it cannot follow a redirect to another host, and would only get
-    // attempt cookies. ingress-nginx also sends scripts to this page.
+    // ingress-nginx redirects not only navigations but also scripts to this page. A script gets the denial: it cannot
+    // follow a redirect to the provider's host, so an attempt would only leave a cookie.
     let is_from_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
@@ -103,8 +103,8 @@ pub(super) async fn begin(
         let request = browser_request.to_check_request()?;
         let denial = Outcome {
             verdict: match outcome.verdict {
-                // The proxy denied a page that the session allows here. So the proxy's check named an additional
-                // policy in its path, which needs a more recent sign-in.
+                // The proxy denied the page, but this evaluation allows it. Assume that the path of the proxy's check
+                // names an additional policy, and that this policy requires a more recent sign-in.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -282,8 +282,8 @@ pub(super) fn allowed_target(
     if !sign_in.may_redirect_to(&url) {
         return None;
     }
-    // Replace a target that is too long, or that is a page of Curfew, with the root of the host. From a page of
-    // Curfew, such as the sign-in page, the redirects could continue without end.
+    // Replace a target that is too long, or that is a page of Curfew, with the root of the host. With a page of Curfew
+    // as the target, such as the sign-in page, the browser could be redirected without end.
     let path = url.path();
     let is_own_page = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();

@@ -12,7 +12,7 @@ use super::browser_request::BrowserRequest;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request from a page of another site.
+/// Refuses a request from a page of another origin.
 ///
 /// # Errors
 /// 403, unless the request comes from a page of the same origin, or from a client that is not a browser.

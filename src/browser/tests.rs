@@ -86,7 +86,7 @@ async fn read_text(response: Response) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Returns a page for browsers that contains `text` in every text of the page.
+/// Returns a page for browsers with `text` as its title, its text and its link.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let link = (text.to_owned(), text.to_owned());
     let page = read_text(page::render_page(text, text, &[link])).await;

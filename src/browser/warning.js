@@ -15,7 +15,7 @@ const words = {
 };
 const now = () => performance.now();
 const tabs = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-// `ends`: the deadline on the monotonic clock. `movable`: activity extends it.
+// `ends`: the session's end by `now()`. `movable`: activity delays it.
 let ends = 0, movable = true, timer, ticking, dialog, inputAt = 0, touchedAt = 0, dismissed = false;
 // This page is navigating away.
 let leaving = false;
@@ -155,7 +155,7 @@ tabs?.addEventListener("message", ({ data }) => {
   if ("left" in data) exit(data.left);
   else update(data.idle, data.absolute, now() - data.ago);
 });
-// Restored from the back/forward cache.
+// The page was restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   leaving = false;

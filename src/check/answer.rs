@@ -69,7 +69,7 @@ impl Checker {
         outcome
     }
 
-    /// Allows a request with the session of the near cache, if its touch can be buffered without waiting. The cache
+    /// Allows a request with the session of the near cache, if the touch can be buffered without waiting. The cache
     /// is never used to deny: before a denial, Curfew asks the store.
     fn answer_from_cache(&self, context: &CheckContext<'_>, id: SessionId) -> Option<Outcome> {
         if !self.stores.cut_offs.is_fresh() {
@@ -153,8 +153,8 @@ impl Checker {
         Err(StoreFailed)
     }
 
-    /// Loads the session of the credential. If the store has no record, starts the session if another issuer issued the
-    /// credential. The inner error is the denial.
+    /// Loads the session of the credential. If the store has no record, a credential of another issuer starts a
+    /// session. The inner error is the denial.
     async fn load_or_adopt(
         &self,
         context: &CheckContext<'_>,
@@ -293,7 +293,7 @@ impl Checker {
         context.rule_match.decide(home, session, client, now)
     }
 
-    /// If the request does not match the session's binding, writes it to the audit log.
+    /// If the request does not match the session's binding, writes the mismatch to the audit log.
     fn audit_binding_mismatch(
         &self,
         context: &CheckContext<'_>,
@@ -319,7 +319,7 @@ impl Checker {
         let Some(touch) = context.touch(&session, home, now) else {
             return session;
         };
-        // A failed touch does not deny the request. The store counts its failures.
+        // A failed touch does not deny the request. The metrics of the store count the failure.
         let _ = self.stores.sessions.touch(id, touch).await;
         session.touch(now);
         session

@@ -14,7 +14,7 @@ pub struct RuleMatch<'a> {
     rulebook: &'a Rulebook,
     /// The rule that matches, if any.
     pub rule: Option<&'a Rule>,
-    /// The terms of the rule, or the default terms if no rule matches.
+    /// The terms of the rule (such as access and groups), or the default terms if no rule matches.
     pub terms: &'a Terms,
     /// The policy that the proxy names.
     pub proxy_policy: Option<(&'a PolicyName, &'a Policy)>,
@@ -122,7 +122,7 @@ impl<'a> RuleMatch<'a> {
         self.proxy_policy.or(self.rule_policy).map(|(name, _)| name)
     }
 
-    /// The policies of the proxy and of the rule.
+    /// The policy that the proxy names and the policy that the rule names.
     fn policies(&self) -> impl Iterator<Item = &'a Policy> {
         let policies = [self.proxy_policy, self.rule_policy].into_iter();
         policies.flatten().map(|(_, policy)| policy)

@@ -31,7 +31,7 @@ pub enum Detail {
     /// The request has two different tokens, or a cookie and a different token.
     #[error("the request carries two different session credentials")]
     TwoCredentials,
-    /// The token does not contain the time of the sign-in.
+    /// The JSON Web Token does not contain the time of the sign-in.
     #[error(
         "the token has no auth_time; without it, every refreshed token would start a new session \
          (jwt.issuers.NAME.accept_iat)"
@@ -54,8 +54,8 @@ pub enum Detail {
          delegated.services.NAME.max_age)"
     )]
     UnknownAuthTime,
-    /// ingress-nginx sends the host that the client wrote, not the host that it routes by. This is only a warning;
-    /// the request is not denied.
+    /// ingress-nginx sends the host that the client wrote, not the host that it routes by. Curfew logs this detail, but
+    /// does not deny the request.
     #[error(
         "ingress-nginx names the host that the client wrote, which can differ from the routed host: use /forward-auth with \
          auth-proxy-set-headers"

@@ -34,7 +34,8 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
 
 const AMBIGUOUS_COOKIES: (&str, &str) = ("cookie", "session=a; session=b");
 
-/// Returns a browser of a service whose session cookie has a name that other hosts of the domain can set, too.
+/// Returns a browser, and configures a session cookie without the prefix `__Host-`. Other hosts of the domain can set
+/// a cookie with the same name.
 async fn browser_with_plain_cookie() -> Browser {
     let fixture = Fixture::with(|contracts| {
         contracts.cookie = SessionCookie::new(CookieSettings {
@@ -174,7 +175,8 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     );
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
-    // A misconfigured proxy also checks the page that clears cookies, so the browser is not redirected again.
+    // A misconfigured proxy sends checks even for the page that clears cookies. The answer to such a check must not be
+    // a redirect to this page, because the redirects would never end.
     let response = check(
         &[AMBIGUOUS_COOKIES, NAVIGATE],
         "/.curfew/clear-cookies?rd=/",
@@ -209,7 +211,7 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     .await;
     assert_eq!(frame.status(), 401);
     assert!(read_text(frame).await.contains("target=\"_top\""));
-    // No page can resolve a conflict between a cookie and a bearer token.
+    // The page that clears cookies cannot remove a bearer token, so this check is not redirected to the page.
     let cookie_and_token = [
         ("cookie", "session=a"),
         ("authorization", "Bearer cfw1_b"),

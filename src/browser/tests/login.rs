@@ -130,7 +130,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
         let reason = response.headers()["x-session-reason"].to_str().unwrap();
         (response.status().as_u16(), reason.to_owned())
     };
-    // The session allows the page, so the denied check must have used the additional policy in its path.
+    // The session allows the page, so Curfew assumes that the path of the denied check named an additional policy.
     assert_eq!(
         reason(0).await,
         (401, "reauthentication_required".to_owned())
