@@ -132,8 +132,8 @@ impl Checker {
     }
 
     /// Evaluates the session for a request to Curfew itself, such as a request for the session's status. The metrics do
-    /// not count it as a check. The caller decides whether the request is an activity, because the rules are meant for
-    /// the application. For the same reason, the request needs a session even if a rule makes it public.
+    /// not count it as a check. The configured rules are for requests to the application. So the caller, not a rule,
+    /// decides whether the request counts as activity, and the request needs a session even if a rule makes it public.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,

@@ -1,9 +1,9 @@
-//! The configuration. The sources are the defaults, a file and the environment; later sources override earlier ones.
-//! Values of the types in this module are always valid.
+//! The configuration. Its values come from the environment, from a file, or from the defaults, in this order of
+//! precedence. Values of the types in this module are always valid.
 //!
 //! [`sections`] has a file for each section of the configuration: its keys as text, their defaults, and their parser.
-//! [`load`] merges the sources. `validate` runs the parsers of all sections. Every mistake is reported with its key,
-//! origin and value.
+//! [`load`] merges the file and the environment. `validate` runs the parsers of all sections. Every mistake is reported
+//! with its key, origin and value.
 
 mod load;
 mod mistakes;
@@ -75,7 +75,7 @@ pub struct Config {
     pub jwt: Option<JwtConfig>,
     /// Delegated authorization services.
     pub delegates: Vec<DelegateSettings>,
-    /// Names of the identity headers for the backend.
+    /// Names of the headers that tell the application who signed in.
     pub identity: IdentityHeaders,
     /// The `Clear-Site-Data` header of the sign-out response.
     pub clear_site_data: Option<HeaderValue>,

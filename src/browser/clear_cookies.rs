@@ -64,9 +64,9 @@ pub(super) fn clear(
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
-    // The marker contains a digest of `next`. If the browser comes back for the same page, ambiguous cookies remain
-    // for the path of that page, although browsers do not send them here. A marker for a different page comes from
-    // another tab, so it counts only if this request has ambiguous cookies.
+    // The marker contains a digest of a page. If it is the digest of `next`, the browser came back for the same page:
+    // ambiguous cookies remain for the path of that page, although browsers do not send them here. Otherwise, the
+    // marker comes from another tab. It then counts only if this request has ambiguous cookies.
     let digest = page_digest(next);
     let mut markers =
         cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();

@@ -1,4 +1,4 @@
-//! Builds the cookies of the browser listener, except the session cookie, which the module `contract` builds.
+//! Builds cookies other than the session cookie. The module `contract` builds the session cookie.
 
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;

@@ -3,11 +3,11 @@
 
 use anstyle::{AnsiColor, Style};
 
-/// The style of a passed check.
+/// The style of a success.
 pub(super) const PASSED_STYLE: Style = AnsiColor::Green.on_default();
-/// The style of a failed check or an error.
+/// The style of a failure or an error.
 pub(super) const FAILED_STYLE: Style = AnsiColor::Red.on_default().bold();
-/// The style of a notice.
+/// The style of a finding that is not an error.
 pub(super) const NOTICE_STYLE: Style = AnsiColor::Yellow.on_default();
 
 /// Returns the text in a style. The output stream removes the style if it is not a terminal.

@@ -378,7 +378,7 @@ async fn obtain_session(
 pub(super) mod tests {
     use super::*;
 
-    /// Returns a JUnit report with a failed check that contains `text`.
+    /// Returns a JUnit report with a failed step that contains `text`.
     pub(in crate::cli) fn junit_report(text: &str) -> String {
         let mut report = Report::new(text);
         report.expect_served(text, &Answer::Error(text.to_owned()));

@@ -214,8 +214,7 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     require_replication(&answer)
 }
 
-/// Returns an error if too few replicas of the store have confirmed the change, because a fail-over could lose the
-/// change.
+/// Returns an error if too few Redis replicas have confirmed the change, because a fail-over could lose the change.
 pub(super) fn require_replication(answer: &Value) -> anyhow::Result<()> {
     let count = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
     let (wanted, confirmed) = (count("wanted"), count("confirmed"));
@@ -251,7 +250,8 @@ async fn watch(
             if live.contains_key(&id) {
                 continue;
             }
-            // A session that is not on the page may still be live, so request the session itself.
+            // `fetch` returns only the first page of a long list, so a session that is not in `live` can still be live.
+            // Request the session itself.
             match api.call(Method::GET, &session_path(&id)?, &[], None).await {
                 Ok(now) if now["state"] == "live" => {}
                 Ok(now) => print_event(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,

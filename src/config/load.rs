@@ -135,7 +135,7 @@ impl layers::Source for ConfigText {
     }
 }
 
-/// The configuration after the merge of all sources. Every value has its origin.
+/// The values of the configuration file and the environment. Every value has its origin.
 struct MergedConfig {
     root: Value,
     /// The origin that errors name for a value without its own origin, such as an empty table.
@@ -147,7 +147,7 @@ impl MergedConfig {
         Self::merge(file.map(ConfigText::read).transpose()?, environment)
     }
 
-    /// Merges the sources; later sources override earlier ones.
+    /// Merges the file and the environment. A value of the environment overrides a value of the file.
     fn merge(text: Option<ConfigText>, environment: &Environment) -> Result<Self, ConfigError> {
         let default_origin = text
             .as_ref()
@@ -228,7 +228,7 @@ impl MergedConfig {
             format!("{parent}.{field}")
         };
         if let Some(new) = new_key_name(&key) {
-            // The redaction rule of the new key also applies to the value under the old key.
+            // Redact the value of the old key in the same way as a value of the new key.
             let new_key = match new.contains('.') {
                 true => new.to_owned(),
                 false => format!("{}{new}", &key[..key.len() - field.len()]),
@@ -251,8 +251,8 @@ impl MergedConfig {
             format!("; did you mean `{known}`?")
         });
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
-        // The key can be a misspelt key of a secret. Show the value only if the intended key is clear, and apply the
-        // redaction rule of the intended key.
+        // The key can be a misspelt key of a secret. Show the value only if the intended key is clear, and redact it in
+        // the same way as a value of the intended key.
         let intended = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));

@@ -20,7 +20,7 @@ pub(super) struct Invalid;
 /// parsers.
 pub(super) type Valid<T> = Result<T, Invalid>;
 
-/// Borrows the value of a parser.
+/// Borrows the value in the result of a parser.
 pub(super) fn borrow_valid<T>(value: &Valid<T>) -> Valid<&T> {
     value.as_ref().map_err(|invalid| *invalid)
 }

@@ -26,7 +26,7 @@ impl fmt::Display for ConfigProblem {
 /// An invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A source could not be read or parsed.
+    /// The configuration file or the environment could not be read or parsed.
     #[error("{0}")]
     Source(String),
     /// Every mistake that was found.

@@ -126,7 +126,8 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             service.verdict(&refreshed, 9 * HOUR).await,
             ABSOLUTE_TIMEOUT
         );
-        // If a sign-in is not too old under the former limit, its session starts with that limit.
+        // This sign-in is from before the change, and not too old under the former limit. So its session starts with
+        // the former limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.check(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
@@ -204,7 +205,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         refresh: None,
         actor: Actor::CURFEW,
     };
-    // A silent sign-in through Curfew starts no session either, under both names of the person.
+    // A silent sign-in through Curfew starts no session. The person has two names: test both.
     for subject in ["alice", "alice@example.com"] {
         let silent_sign_in = lifecycle.start(sign_in(subject, MINUTE)).await;
         assert!(

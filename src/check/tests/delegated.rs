@@ -370,8 +370,8 @@ async fn the_answer_can_name_the_session() {
     }
 }
 
-/// Curfew first looks for its own token, and for a token of an identity provider. It ignores other tokens in
-/// `Authorization`.
+/// Before Curfew asks the service, it looks for its own token and for a token of an identity provider. It ignores
+/// other tokens in `Authorization`.
 #[tokio::test]
 async fn the_service_is_asked_last() {
     let fixture = DelegatedFixture::new().await;

@@ -12,7 +12,7 @@ use crate::store::{EndOutcome, EndRequest};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, jwt_source, keys_that_cannot_be_fetched};
 use crate::testing::policy_name;
 
-/// A service that accepts the tokens of one issuer.
+/// A checker that accepts the JSON Web Tokens of one issuer.
 pub(super) struct JwtFixture {
     pub(super) bench: TestService,
     pub(super) checker: Checker,

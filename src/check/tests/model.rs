@@ -46,7 +46,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 const HOSTS: [&str; 3] = ["app.example.com", "Shop.example.com:8443", "other.test"];
 
-/// Returns rules with different terms. Each rule uses a different part of the rule index.
+/// Returns rules with different terms. Together, the rules use every kind of host and path pattern.
 fn all_rules() -> Vec<Rule> {
     let rule = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
         index: 0,

@@ -1,5 +1,5 @@
-//! Tests every rule of the table in `docs/semantics.md` with every source. The table on that page must show the
-//! results.
+//! Tests each row of the table in `docs/semantics.md` with every source. A row begins with a statement about sessions.
+//! The cells of the row must show the results.
 
 mod rules;
 mod source_fixture;
@@ -9,18 +9,18 @@ use std::pin::Pin;
 
 use source_fixture::SourceKind;
 
-/// The cell text if the rule holds.
+/// The cell text if the statement is true.
 const YES: &str = "yes";
-/// The cell text if the rule holds from the first request on, because the credential does not contain an earlier
-/// time.
+/// The cell text if the statement is true from the first request on. The credential does not contain the time of the
+/// sign-in, so Curfew cannot count from the sign-in.
 const FROM_FIRST_REQUEST: &str = "from the first request";
-/// The cell text if the rule does not hold.
+/// The cell text if the statement is false.
 const NO: &str = "**no**";
-/// The cell text if the rule does not apply to the source.
+/// The cell text if the statement does not apply to the source.
 const NOT_APPLICABLE: &str = "–";
 
 type Cell = Pin<Box<dyn Future<Output = &'static str>>>;
-/// The text of a rule on the page, and the function that tests the rule with a source.
+/// A statement of the table, and the function that tests the statement with a source.
 type TestedRule = (&'static str, fn(SourceKind) -> Cell);
 
 /// Returns the table in the format of the page.

@@ -237,8 +237,8 @@ fn a_standard_that_requires_a_new_authentication_is_not_met_without_one() {
     }
 }
 
-/// Checks the status of a policy with two problems: the limits matter more than an authentication that is not
-/// verified.
+/// Checks the status of a policy with two problems: if the limits do not meet the requirement, it is `not_met`, even if
+/// the authentication is also not verified.
 #[test]
 fn not_met_outranks_not_verified() {
     let strict = report_for("");

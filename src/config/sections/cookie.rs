@@ -68,7 +68,7 @@ impl RawCookie {
         {
             mistakes.add("cookie.domain", "must be a host name such as example.com");
         }
-        // Browsers compare these prefixes case-insensitively (RFC 6265bis section 5.6).
+        // Browsers compare the prefixes `__Host-` and `__Secure-` case-insensitively (RFC 6265bis section 5.6).
         let lower = name.to_ascii_lowercase();
         if lower.starts_with("__host-")
             && (!self.secure || self.path != "/" || self.domain.is_some())

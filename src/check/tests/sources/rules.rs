@@ -1,4 +1,4 @@
-//! The rules. Each function tests one rule with one source, and returns the text of the cell.
+//! The statements of the table. Each function tests one statement with one source, and returns the text of the cell.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,7 +56,7 @@ rules! {
     "Curfew counts the start and the end, and shows both in the console" => metrics_and_recent_events,
 }
 
-/// Returns the cell text for a rule that holds or does not hold.
+/// Returns the cell text for a statement that is true or false.
 const fn cell_text(holds: bool) -> &'static str {
     if holds { YES } else { NO }
 }
@@ -435,8 +435,8 @@ async fn source_unavailable(kind: SourceKind) -> &'static str {
     cell_text((during_failure, after_failure) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// The rule does not apply to Curfew's tokens, because clients cannot refresh them: the challenge only prevents that a
-/// client refreshes its token and tries again with the same sign-in.
+/// The challenge prevents that a client refreshes its token and tries again with the same sign-in. Clients cannot
+/// refresh Curfew's tokens, so the statement does not apply to them.
 async fn challenge_after_end(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;

@@ -85,7 +85,7 @@ pub(super) struct SignedIn {
     own_token: Option<String>,
 }
 
-/// A service that accepts one source, with sign-ins of `alice`.
+/// A checker with one source, and a person `alice` who signs in with this source.
 pub(super) struct SourceFixture {
     pub(super) kind: SourceKind,
     pub(super) bench: TestService,

@@ -41,7 +41,7 @@ impl RawConsole {
         );
         let ceilings = preset.unwrap_or_default();
         let defaults = Policies::DEFAULT_CONSOLE_LIMITS;
-        // A preset never makes a default longer, because the defaults are shorter than the limits of most standards.
+        // The defaults are shorter than the limits of most standards. So a preset must not make a default longer.
         let ceiling = Limits {
             idle: ceilings.and_then(|preset| preset.idle),
             absolute: ceilings.map_or(defaults.absolute, |preset| preset.absolute),
