@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::{ConfigError, Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 use crate::policy::{Rulebook, SignInSource};
 
-/// The sources of a configuration. A reload reads them again.
+/// The places that a configuration comes from. A reload reads them again.
 #[derive(Clone, Debug)]
 pub struct ConfigSource {
     /// The configuration file, if any.

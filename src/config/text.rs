@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
 }
 
 /// The addresses of a listener: a list, or one string with items separated by commas or white space. The word `off`
-/// stands for no address. YAML 1.1 parses `off` without quotes as `false`.
+/// stands for no address. `false` has the same meaning, because YAML 1.1 parses `off` without quotes as `false`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressList(pub Vec<String>);
 
@@ -78,7 +78,7 @@ pub struct AddressList(pub Vec<String>);
 const OFF: &str = "off";
 
 impl AddressList {
-    /// Creates a list.
+    /// Creates a list of these addresses.
     #[must_use]
     pub fn new(addresses: &[&str]) -> Self {
         Self(addresses.iter().map(|&it| it.to_owned()).collect())

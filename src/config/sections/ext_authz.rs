@@ -7,7 +7,7 @@ use crate::config::section::Section;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawExtAuthz {
-    /// Whether to read the original request from headers named `Method` and `Path`.
+    /// Whether to read the method and path of the client's request from the headers `Method` and `Path`.
     pub literal_headers: bool,
 }
 

@@ -194,8 +194,7 @@ const PRESETS: [Preset; 6] = [
         group_lines: &["x-remote-group"],
         ..EMPTY_PRESET
     },
-    // The headers that the Kubernetes API server accepts from a client with the right to
-    // impersonate.
+    // The headers that the Kubernetes API server accepts from a client that may impersonate users.
     Preset {
         name: "impersonate",
         user: "impersonate-user",

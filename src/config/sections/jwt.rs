@@ -209,7 +209,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// Parses the signature algorithms of a provider.
+/// Parses the signature algorithms of an issuer or a provider.
 pub(super) fn parse_algorithms(
     key: &str,
     texts: &[String],

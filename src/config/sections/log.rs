@@ -10,10 +10,10 @@ use crate::telemetry::logging::LogFormat;
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLog {
-    /// `human` or `json`.
+    /// The format: `human` or `json`.
     #[schemars(extend("enum" = ["human", "json"]))]
     pub format: String,
-    /// A level, or directives such as `info,curfew_store=debug`.
+    /// The events to log: a level, or directives such as `info,curfew_store=debug`.
     pub filter: String,
 }
 

@@ -23,7 +23,7 @@ pub use provider::RawProvider;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLogin {
-    /// The public address of Curfew: its path `/.curfew/` must be routed to the `browser` listener.
+    /// The public address of Curfew. Requests for its path `/.curfew/` must go to the `browser` listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The maximum age of the authentication at the provider when a session starts: `idle` for the
@@ -143,7 +143,7 @@ fn parse_revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duratio
         .map(Some)
 }
 
-/// With `login.url`, sets the sign-in page to Curfew itself.
+/// If `login.url` is set, makes Curfew's own page `/.curfew/login` the sign-in page.
 pub(in crate::config) fn set_sign_in_page(
     login: &RawLogin,
     sign_in: &mut RawSignIn,

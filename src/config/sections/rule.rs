@@ -37,7 +37,7 @@ pub struct RawRule {
     /// Matches ambiguous paths, which no other path condition matches.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_ambiguous: bool,
-    /// Known applications: the rule matches their background requests, such as polling.
+    /// Names of known applications. The rule matches the passive requests of their pages, such as polling.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "schema_types::StringList")]
     pub pollers: OneOrMany,
@@ -115,7 +115,7 @@ pub(in crate::config) fn parse(
     mistakes.record_error("rules", Rules::new(rules, default_terms))
 }
 
-/// Parses one configured rule. A rule with `pollers` becomes several rules, one for each kind of polling request.
+/// Parses one rule. A rule with `pollers` becomes several rules, one for each kind of polling request.
 fn parse_rule(
     key: &str,
     index: usize,
@@ -329,7 +329,7 @@ fn parse_policy(
     policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Valid<PolicyName> {
-    // If the policies have a mistake, their names are unknown, so skip this check.
+    // If the policies have a mistake, their names are unknown. So do not look up the name.
     let policies = policies?;
     let policy_name = policies.get(name).map(|(name, _)| name.clone());
     mistakes.record_error(

@@ -1,4 +1,4 @@
-//! Identity providers.
+//! JSON Web Tokens of identity providers.
 
 use super::*;
 use crate::jwks::JwksLocation;

@@ -210,7 +210,7 @@ fn invalid_sign_in_settings_are_rejected() {
     ] {
         let text = format!("sign_in: {{url: '{url}', allowed_hosts: [a.example.com]}}");
         let errors = problems(&text);
-        // A user name can be a token.
+        // The user name in a URL can be a secret.
         let displayed_url = if url.contains('@') { "[redacted]" } else { url };
         let expected =
             format!("curfew.yaml: sign_in.url = \"{displayed_url}\": not an absolute address");

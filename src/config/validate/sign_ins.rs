@@ -5,7 +5,7 @@ use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::sections::{RawConfig, login};
 use crate::policy::{Authentication, SignInSource};
 
-/// Returns every configured way to sign in. Does not check secrets and servers.
+/// Returns every configured way to sign in. Does not read secrets or contact servers.
 pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignInSource>> {
     let mut sources = Vec::new();
     if !raw.login.providers.is_empty() {

@@ -127,7 +127,8 @@ impl RawProvider {
                     algorithms,
                     typ: None,
                     leeway: leeway?,
-                    // This setting applies only to bearer tokens, because a sign-in checks `auth_time` itself.
+                    // This setting applies only to tokens that clients present as credentials. A sign-in checks
+                    // `auth_time` itself.
                     accepts_iat: false,
                     claims: ClaimNames {
                         session: vec!["sid".to_owned()],
