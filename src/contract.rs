@@ -1,4 +1,5 @@
 //! A contract defines how a family of proxies sends a check and reads the answer.
+//! The request of the client, which the check is about, is the original request.
 //!
 //! The file of each contract converts the check of a proxy to a [`CheckRequest`], and an [`Outcome`] to the reply for
 //! the proxy. No other module depends on the kind of proxy.

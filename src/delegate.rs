@@ -26,7 +26,7 @@ const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE
 pub struct DelegateSettings {
     /// Defines the requests to the service, and how to read its answers.
     pub service: DelegatedService,
-    /// The address of the service's check endpoint.
+    /// The address to which Curfew sends its requests.
     pub url: Url,
     /// PEM certificates of trusted authorities; `None` for the authorities of the system.
     pub authorities: Option<Vec<u8>>,

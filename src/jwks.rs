@@ -29,13 +29,13 @@ pub struct IssuerSettings {
     pub name: String,
     /// The requirements for the issuer's tokens.
     pub issuer: Issuer,
-    /// The source of the issuer's keys.
+    /// Where the issuer's keys come from.
     pub keys: KeySource,
     /// The home policy of sessions from the issuer's tokens, fixed at their start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// The source of an issuer's keys.
+/// Where an issuer's keys come from.
 #[derive(Clone, Debug)]
 pub enum KeySource {
     /// A key set from a file.

@@ -1,5 +1,5 @@
-//! Asks Kubernetes for the user of a token (TokenReview, `authentication.k8s.io/v1`) and for the rights of the user
-//! (SubjectAccessReview, `authorization.k8s.io/v1`). So cluster roles control which users may see and end sessions.
+//! Asks Kubernetes who the user of a token is (TokenReview, `authentication.k8s.io/v1`), and what this user may do
+//! (SubjectAccessReview, `authorization.k8s.io/v1`). So cluster roles control who may show, start and end sessions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -41,7 +41,7 @@ pub struct KubernetesSettings {
     pub cache_duration: Duration,
 }
 
-/// An action on sessions, with the verb of a cluster role.
+/// An action on sessions. A cluster role names it by its verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Show one session.

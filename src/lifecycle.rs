@@ -119,8 +119,8 @@ impl Lifecycle {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
                     // An earlier call may have ended the session without publishing the end, because the answer of
-                    // the store was lost. Therefore bring the deadline forward: the sweeper then publishes the end
-                    // soon.
+                    // the store was lost. So make the session due soon: the sweeper, which processes the deadline
+                    // queue, then publishes the end.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let due_at = this.parts.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.parts.stores.deadlines.postpone(id, due_at).await;
@@ -164,7 +164,7 @@ impl Lifecycle {
         }
     }
 
-    /// Acknowledges a published end: removes the session from the deadline queue. If all attempts fail, a sweeper
+    /// Acknowledges a published end: removes the session from the deadline queue. If all attempts fail, the sweeper
     /// publishes the end again.
     async fn acknowledge(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
         let ended = SessionEnded::new(id, tombstone, actor, false);
@@ -231,8 +231,8 @@ impl Lifecycle {
         Ok(aged)
     }
 
-    /// Returns at most `limit` live sessions of users, the earliest deadline first. The order is approximate: an
-    /// activity moves a session in the queue only when its queued deadline is reached.
+    /// Returns at most `limit` live sessions of users, in the order in which they become due. The order is
+    /// approximate, because activity does not move a session in the deadline queue until the session is due.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -257,8 +257,7 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a cut-off of its subject or a rule of an emergency revocation ends this session; `false` if the session
-    /// has already ended.
+    /// Whether a cut-off or an emergency revocation ends this session; `false` if the session has already ended.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let is_before_cut_off = |subject: &Subject| {
@@ -274,7 +273,7 @@ impl Lifecycle {
     }
 
     /// Waits until the configured number of Redis replicas have the last write, or until a timeout. Returns how many
-    /// replicas confirmed the write; none if the store failed.
+    /// Redis replicas confirmed the write; none if the store failed.
     async fn wait_for_replication(&self, id: SessionId) -> Replication {
         self.parts
             .stores

@@ -1,12 +1,12 @@
 //! NGINX `auth_request`, and proxies that build on it.
 //!
 //! The proxy describes the original request in `X-Original-URL` and `X-Original-Method`. The proxy also passes on the
-//! client's own `X-Forwarded-` headers, so this contract ignores these headers. The proxy allows on 2xx, denies on
-//! 401 and 403, and turns every other status into 500. It discards the body of a reply. A redirect works only if the
-//! proxy's configuration turns the `Location` of a 401 into a redirect.
+//! client's own `X-Forwarded-` headers, so this contract ignores these headers. The proxy allows the request on 2xx,
+//! denies it on 401 and 403, and turns every other status into 500. The proxy discards the body of a reply. A redirect
+//! works only if the proxy's configuration turns the `Location` of a 401 into a redirect.
 //!
-//! Two of the `X-Forwarded-` headers are not ignored: `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or
-//! Caddy sent the check. These proxies forward an `X-Original-URL` that a client sent, so Curfew denies the check.
+//! Two of the `X-Forwarded-` headers are not ignored: if a check has `X-Forwarded-Method` or `X-Forwarded-Uri`, Traefik
+//! or Caddy may have sent it. These proxies forward an `X-Original-URL` that a client sent, so Curfew denies the check.
 
 use http::HeaderMap;
 
@@ -15,7 +15,7 @@ use super::sub_request::{HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// Inputs of `/forward-auth`. Only other proxies send them.
+/// Check inputs of `/forward-auth`. If a check has one of them, Traefik or Caddy may have sent it.
 const FORWARD_AUTH_INPUTS: [Input; 2] = [
     Input::new("x-forwarded-method", "X-Forwarded-Method"),
     Input::new("x-forwarded-uri", "X-Forwarded-Uri"),

@@ -27,7 +27,7 @@ pub struct CheckService {
 /// The contract that a path selects.
 #[derive(Clone, Copy)]
 enum Route<'a> {
-    /// A contract that reads its inputs from headers. The second field is the policy name in the path.
+    /// A contract whose check inputs are all headers. The second field is the policy name in the path.
     HeaderContract(&'static HeaderContract, Option<&'a str>),
     /// `ext-authz`: the policy name in the path, and the path and query of the original request.
     ExtAuthz(Option<&'a str>, &'a str),

@@ -77,8 +77,8 @@ where
                 Status::unimplemented("unknown method: the service has only the method Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
-        // read.
+        // Take the permit before the message is read, so that a slow upload also needs a permit. Without a permit, do
+        // not read the message.
         let permit = self.limit.take();
         let mut check = CheckMethod(self.clone(), permit);
         Box::pin(async move {
@@ -348,8 +348,9 @@ fn as_append(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     }
 }
 
-/// Builds the metadata for Envoy's other filters and access log. It contains the verdict. For an allowed request it
-/// also contains the session, its subject, its policy, and the seconds until the session ends.
+/// Builds the metadata for Envoy's other filters and access log. The metadata contain the verdict. For an allowed
+/// request with a session, they also contain the session ID, the subject, the policy, and the seconds until the idle
+/// limit and until the absolute limit.
 fn dynamic_metadata(outcome: &Outcome) -> wire::Struct {
     let text_value = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds_value = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

@@ -10,8 +10,8 @@
 //! ingress-nginx sets the `X-Forwarded-` headers of the check only with a ConfigMap (`auth-proxy-set-headers`). Without
 //! that ConfigMap, the client can set these headers.
 //!
-//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`. So Curfew denies a check unless these two
-//! headers describe the same request as the `X-Forwarded-` headers. ingress-nginx also removes the client's
+//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`. So Curfew denies a check of ingress-nginx unless
+//! these two headers describe the same request as the `X-Forwarded-` headers. ingress-nginx also removes the client's
 //! `X-Forwarded-Proto`. So if `X-Forwarded-Proto` is present, it comes from the ConfigMap. Then `X-Forwarded-Host`
 //! also comes from the ConfigMap, and names the host that NGINX routes by.
 
@@ -64,8 +64,8 @@ fn compare_with_controller(
     headers: &HeaderMap,
     url: &OriginalUrl<'_>,
 ) -> Result<(), MalformedOriginal> {
-    // The controller removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets it again. So the header is
-    // missing if the ConfigMap is missing.
+    // ingress-nginx removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets the header again. So the
+    // header is missing if the ConfigMap is missing.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
     let controller_url = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())

@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
-/// The cause of a denial, for example for `malformed_request` and `unknown_host`.
+/// The header with the detail of a denial, for example for `malformed_request` and `unknown_host`.
 pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
 
 /// The header of a denial for a frame that needs a sign-in. Proxies that show their own pages for denials use it.
@@ -59,7 +59,7 @@ pub(super) fn build_reply(
 ) -> Response<String> {
     let mut response = Response::new(String::new());
     let headers = response.headers_mut();
-    // Avoids reallocations.
+    // Reserve enough space for all headers.
     *headers = HeaderMap::with_capacity(HEADER_CAPACITY);
     // A cached reply would bypass the idle limit.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -155,7 +155,7 @@ fn deny(
     }
     if let Some(relayed) = relayed {
         copy_relayed_headers(headers, &relayed.headers);
-        // Remove the redirect of the delegated service, because only the code below decides whether to redirect.
+        // Remove the redirect of the delegated service. If the reply may redirect to it, `location` contains it.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {

@@ -1,10 +1,9 @@
 //! HAProxy SPOE.
 //!
 //! HAProxy sends the original request in the arguments of one message, and the agent sets variables of the
-//! transaction. Rules in HAProxy use these variables to deny, redirect and set headers; `deploy/haproxy/` contains
-//! the rules. They allow a request only if `verdict` is `allow`. So they deny every request if the agent is down or
-//! does
-//! not support the message.
+//! transaction. The configuration of HAProxy, in `deploy/haproxy/`, uses these variables to deny, redirect and set
+//! headers. HAProxy allows a request only if `verdict` is `allow`. So it denies every request if the agent is down or
+//! does not support the message.
 
 mod headers;
 

@@ -10,7 +10,7 @@ use crate::admission::Permit;
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
 use crate::policy::Contract;
 
-/// A header that is an input of a contract.
+/// A check input that is a header.
 pub(super) struct Input {
     pub(super) name: HeaderName,
     /// The name in its usual spelling, for messages.
@@ -90,7 +90,7 @@ pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
 /// scheme.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
-/// A contract whose inputs are all headers.
+/// A contract whose check inputs are all headers.
 pub(super) struct HeaderContract {
     pub(super) contract: Contract,
     /// Which part of the reply the proxy passes on.

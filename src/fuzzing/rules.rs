@@ -16,8 +16,11 @@ pub(super) fn path(data: &[u8]) {
     );
 }
 
-/// Checks that compiled rules find the same rule as a search through all rules. The input has lines with rules
-/// (`*.example.com =/a,/b,~/c/*,? GET`; `-` means no condition), then lines with requests (`GET a.example.com /b`).
+/// Checks that compiled rules find the same rule as a search through all rules.
+///
+/// The input has lines with rules, an empty line, and lines with requests such as `GET a.example.com /b`. A rule such
+/// as `*.example.com =/a,/b,~/c/*,? GET` has hosts, paths and methods, or `-` for no condition. A path begins with `=`
+/// if it is exact, and with `~` if it is a glob. `?` matches ambiguous paths. Any other path is a prefix.
 pub(super) fn rules(data: &[u8]) {
     let (lines, requests) = split_head_and_body(data);
     let rules: Vec<Rule> = lines

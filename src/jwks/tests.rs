@@ -94,8 +94,8 @@ async fn keys_are_fetched_in_advance() {
     );
     let keys = fixture.keys.wait_for_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
-    // Moves to the middle of a minute, so that no check below coincides with a fetch: Curfew fetches keys only at full
-    // minutes.
+    // Curfew fetches keys only at full minutes. Move to the middle of a minute, so that no fetch is running when the
+    // loop counts the fetches.
     fixture.advance(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.advance(MINUTE).await;

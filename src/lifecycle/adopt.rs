@@ -101,8 +101,8 @@ impl Lifecycle {
                 if let Some(limit) = limit
                     && let Err(error) = self.enforce_limit_after_store(limit, id, &session).await
                 {
-                    // The client already has the credential. So remove the session only if the session limit is
-                    // reached, not after an error.
+                    // Remove the session only if the session limit is reached. After any other error the session may
+                    // stay, because the client already has the credential.
                     if matches!(error, StartError::SessionLimitReached(_)) {
                         self.rollback(id, &session).await;
                     }

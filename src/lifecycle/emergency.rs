@@ -1,4 +1,4 @@
-//! Emergency revocation: ends all sessions that match conditions.
+//! Emergency revocation: a revocation rule ends all sessions that match its conditions.
 
 use std::time::Duration;
 
@@ -17,31 +17,32 @@ use crate::telemetry::audit;
 
 /// The maximum number of sessions that are ended concurrently.
 const MAX_CONCURRENT_ENDS: usize = 64;
-/// The assumed maximum time between adding a rule and reading the sessions. If a check has revoked a matching session
-/// within this time, the rule counts as the cause.
+/// The assumed maximum time between adding a revocation rule and reading the sessions. If a check has revoked a
+/// matching session within this time, the revocation rule counts as the cause.
 const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 
 /// A revocation rule that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmergencyRevocation {
-    /// The rule with its effective time.
+    /// The conditions, and the time before which a session must have started.
     pub rule: RevocationRule,
-    /// The sequence number of the rule in the log of changes. A replica that has read the log up to this number has the
-    /// rule. `None` if there is only one replica.
+    /// The sequence number of the revocation rule in the log of changes. A replica that has read the log up to this
+    /// number has the revocation rule. `None` if there is only one replica.
     pub change: Option<u64>,
-    /// How many Redis replicas have the rule.
+    /// How many Redis replicas have the revocation rule.
     pub replication: Replication,
-    /// From this time on, every replica denies the sessions of the rule, even a replica that could not read the rule:
-    /// by then, such a replica has no session data from before the rule.
+    /// From this time on, every replica denies the sessions that match. This includes a replica that could not read
+    /// the revocation rule: it can no longer use session data from before the revocation.
     pub in_force_by: Timestamp,
 }
 
-/// The number of live sessions that match the conditions.
+/// The result of counting the sessions that match a revocation rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchCount {
     /// The number of live sessions that would end.
     pub live: usize,
-    /// The number of these sessions whose record lacks a property that the rule compares. They count as matches.
+    /// The number of these sessions whose record lacks a property that the conditions compare. Such sessions count as
+    /// matches.
     pub assumed: usize,
     /// The number of records that were read, including tombstones (records of ended sessions).
     pub checked: usize,
@@ -52,7 +53,7 @@ pub struct MatchCount {
 }
 
 impl Lifecycle {
-    /// Counts the live sessions that a rule would end. Stops after the duration `time_limit`.
+    /// Counts the live sessions that a revocation rule would end. Stops after the duration `time_limit`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before the count was complete.
@@ -100,10 +101,10 @@ impl Lifecycle {
 
     /// Ends all sessions that match `conditions` and started before the time `before` (default: now). Checks deny
     /// these sessions at once. A background task then ends each session, so that its end is published. Returns `None`
-    /// if there are too many rules.
+    /// if there are too many revocation rules.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed. The rule may be stored nevertheless. Repeating the call is safe.
+    /// [`StoreError`] if the store failed. The revocation rule may be stored nevertheless. Repeating the call is safe.
     pub async fn revoke_matching(
         &self,
         conditions: RevocationConditions,
@@ -160,8 +161,8 @@ impl Lifecycle {
         grace_periods.max().unwrap_or_default()
     }
 
-    /// Requires a new authentication from the person whose session a rule has ended, because the conditions may not
-    /// match the next sign-in. A rule whose conditions match everybody needs no such requirement.
+    /// Requires a new authentication from the person whose session a revocation rule has ended, because its conditions
+    /// may not match the next sign-in. Conditions that match everybody need no such requirement.
     async fn require_authentication_for_rule(
         &self,
         rule: &RevocationRule,
@@ -183,8 +184,8 @@ impl Lifecycle {
         }
     }
 
-    /// Ends the sessions that match a rule. Checks deny these sessions already, but without this function the end of an
-    /// unused session would not be published.
+    /// Ends the sessions that match a revocation rule. Checks deny these sessions already, but without this function
+    /// the end of an unused session would not be published.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
         let revoked_since = self.parts.clock.now().minus(RULE_WALK_MARGIN);
@@ -197,7 +198,7 @@ impl Lifecycle {
                     .filter(|(_, session)| rule.ends(session))
                     .partition(|(_, session)| session.state == State::Live);
                 for (_, tombstone) in &tombstones {
-                    // If the end is recent, a check has ended this session because of the rule.
+                    // If the end is recent, a check has ended this session because of the revocation rule.
                     if is_revoked_since(tombstone, revoked_since) {
                         self.require_authentication_for_rule(rule, tombstone, actor)
                             .await;

@@ -67,7 +67,7 @@ impl Lifecycle {
             let Some(mut session) = session.filter(Session::is_operator) else {
                 return Ok(None);
             };
-            // Read the clock after the record, so that the latency of the store counts.
+            // Read the clock after the record, so that a limit that was reached during the load applies.
             let now = self.parts.clock.now();
             let console = self.parts.policies.console();
             let limits = &console.limits;

@@ -2,8 +2,8 @@
 //! no such effect.
 //!
 //! The identity provider has its own session, and would sign the person in again without asking for a password. So a
-//! revocation sets a cut-off (a time) for the person. An authentication before this time starts no session, with any
-//! credential from any source. The cut-off does not affect live sessions.
+//! revocation sets a cut-off (a time) for the person. If the authentication was before this time, no credential starts
+//! a session, whatever its source. The cut-off does not affect live sessions.
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};

@@ -16,8 +16,8 @@ use crate::telemetry::audit;
 /// The pause before a failed write is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A session that this replica has reserved for a revalidation. The reservation is a lease in the session record.
-/// Until the lease ends, no other replica may revalidate the session.
+/// A session that this replica has reserved for a revalidation. The reservation is a lease in the session record
+/// (not the lease of the near cache). Until the lease ends, no other replica may revalidate the session.
 #[derive(Clone, Debug)]
 pub struct LeasedSession {
     /// The record with the lease.
@@ -68,7 +68,7 @@ impl Lifecycle {
         let Some(session) = self.parts.stores.sessions.load(id).await? else {
             return Ok(None);
         };
-        // Read the clock after the record, so that the latency of the store counts.
+        // Read the clock after the record, so that a limit that was reached during the load applies.
         let now = self.parts.clock.now();
         let Some(details) = session.details.as_deref() else {
             return Ok(None);

@@ -87,8 +87,8 @@ pub enum StartError {
     TokenCollision,
 }
 
-/// How many times a sign-in counts the sessions of its subject, and the pause between two counts. It counts again,
-/// because concurrent sign-ins can still remove their sessions.
+/// How many times a sign-in counts the sessions of its subject, and the pause between two counts. The sign-in counts
+/// again, because concurrent sign-ins can still remove their sessions.
 const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
@@ -159,8 +159,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a revocation covers this sign-in: a cut-off of the subject or of its names at the identity provider, a
-    /// rule of an emergency revocation, or a required new authentication.
+    /// Whether a revocation covers this sign-in: a cut-off of the subject or of its names at the identity provider, an
+    /// emergency revocation, or a required new authentication.
     pub(super) async fn is_revoked_sign_in(
         &self,
         session: &Session,

@@ -226,7 +226,7 @@ async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
     }
 }
 
-/// The controller removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets the header again. So a check
+/// ingress-nginx removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets the header again. So a check
 /// without the header shows that the ConfigMap is missing.
 #[tokio::test]
 async fn ingress_nginx_without_the_config_map_is_denied() {
