@@ -19,8 +19,8 @@ use connection::Connection;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// The maximum number of concurrent calls on one connection. A proxy opens few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
-/// The maximum size of a message: 64 KiB of headers, and the other fields. Curfew does not need the client's body
-/// (Envoy's `with_request_body`).
+/// The maximum size of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's
+/// `with_request_body`) has no space here, because Curfew does not need it.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Timeout for a call, including the arrival of its message.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -20,8 +20,8 @@ use super::http_stream::{HttpStream, WriteProgress};
 use super::{PeerStream, Socket};
 
 /// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as in
-/// Envoy, Apache and Tomcat. For a limit of 1024 headers, hyper would need a larger buffer for each request, which
-/// takes a fifth of the time of a check.
+/// Envoy, Apache and Tomcat. Hyper could allow 1024 headers, but with a larger buffer for each request, which would
+/// cost a fifth of the time of a check.
 const MAX_HEAD_BYTES: usize = 80 * 1024;
 /// Idle timeout. A connection without requests is closed after one to two times this duration. It is longer than the
 /// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
@@ -170,8 +170,8 @@ async fn begins_with_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-/// The numbers of requests of a connection that have begun and ended. With these numbers, one timer per connection is
-/// enough to recognize an idle connection. A timer for each request would take much of the time of an answer.
+/// Counts the requests of a connection that have begun, and those that have ended. With these numbers, one timer per
+/// connection is enough to recognize an idle connection. A timer for each request would slow down each answer.
 #[derive(Default)]
 struct RequestCounts {
     begun: AtomicU64,

@@ -21,7 +21,7 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 /// Without this wait, the answers for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct WriteProgress {
-    /// Whether an answer exists that may not be written yet.
+    /// Whether an answer may still be unwritten.
     has_unwritten_answer: AtomicBool,
     waker: AtomicWaker,
 }

@@ -63,7 +63,7 @@ impl LimitedRouter {
     }
 }
 
-/// A response body with the permit of its request. The permit is free again when the body was sent.
+/// A response body with the permit of its request. The permit is free again after the body is sent.
 struct PermitBody {
     body: Body,
     _permit: Option<Permit>,
@@ -89,7 +89,7 @@ impl http_body::Body for PermitBody {
     }
 }
 
-/// The router reads the peer's address from an extension of the request.
+/// Passes the peer's address to the router in an extension of the request.
 impl HttpService for LimitedRouter {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);

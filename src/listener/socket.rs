@@ -25,7 +25,8 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The maximum number of connections that wait until Curfew accepts them.
 const ACCEPT_BACKLOG: i32 = 1024;
 
-/// The minimum time between two warnings about TLS handshakes of a listener that failed for the same reason.
+/// The minimum time between two log lines of the level `warn` about TLS handshakes of a listener that failed for the
+/// same reason.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The bound sockets of a listener, one for each address.
@@ -202,8 +203,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // With this option, a restarted process can bind the address while connections of the previous process still
-    // close.
+    // With this option, a restarted process can bind the address while connections of the previous process are still
+    // closing.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;

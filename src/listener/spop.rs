@@ -46,8 +46,8 @@ type SpopStream = Framed<PeerStream, SpopCodec>;
 impl<S: SpopService> SpopServer<S> {
     /// Creates the server for `service`.
     ///
-    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects directly after an answer. At
-    /// that moment, HAProxy rarely sends a new check. If it does, the client of that check gets a 503.
+    /// While `draining` is set, the agent refuses HAProxy's health checks, and disconnects as soon as it has answered
+    /// all pending checks. HAProxy rarely sends a new check at that moment. The client of such a check gets a 503.
     #[must_use]
     pub const fn new(service: S, draining: Arc<AtomicBool>) -> Self {
         Self { service, draining }
@@ -111,7 +111,7 @@ impl<S: SpopService> SpopServer<S> {
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
-                // All frames that have arrived are answered.
+                // The branches above have answered all frames that have arrived, so the agent can disconnect.
                 () = std::future::ready(()), if is_disconnecting && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
@@ -147,8 +147,7 @@ impl<S: SpopService> SpopServer<S> {
 }
 
 /// Sends an acknowledgement. If it is larger than the maximum frame of HAProxy, sends an empty acknowledgement
-/// instead. HAProxy then denies the request of this client, but the checks of other clients on this connection
-/// continue.
+/// instead. HAProxy then denies the request of this check, but the other checks on the connection continue.
 async fn acknowledge(socket: &mut SpopStream, ack: Ack) -> io::Result<()> {
     let empty_ack = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {
@@ -289,14 +288,14 @@ mod tests {
         let serving = tokio::spawn(server.serve(Either::Left(stream), peer, stop));
         client.write_all(HELLO).await.unwrap();
         let notify = NOTIFY.repeat(1000);
-        // Write until backpressure.
+        // Write until the server disconnects.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
         assert!(served.is_err(), "the connection must end with an error");
         assert!(limit.take().is_some());
     }
 
-    /// HAProxy keeps idle connections open, but always sends complete frames.
+    /// HAProxy keeps idle connections open, so these do not time out. But it always sends complete frames.
     #[tokio::test(start_paused = true)]
     async fn an_incomplete_frame_times_out() {
         let (server, _) = create_server();

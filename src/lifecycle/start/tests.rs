@@ -183,7 +183,7 @@ async fn the_limits_of_a_session_count_from_its_authentication() {
     let absolute = started.deadline.since(started.started);
     let result = start_with_auth_age(absolute).await;
     assert!(matches!(result, Err(StartError::TooOld)), "{result:?}");
-    // All sessions of the subject are revoked.
+    // Revoke all sessions that started more than a minute ago. Then an older authentication starts no session.
     let before = bench.parts.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)

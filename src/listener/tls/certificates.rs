@@ -30,8 +30,8 @@ impl CertificateResolver {
         Ok(Self { certificates })
     }
 
-    /// Returns the first certificate that is valid for `server_name`. If no certificate is, returns the first
-    /// certificate.
+    /// Returns the first certificate that is valid for `server_name`. If no certificate is valid for it, returns the
+    /// first of all certificates.
     fn select(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let server_name = server_name.and_then(|name| ServerName::try_from(name).ok());
         let matching = server_name.and_then(|name| {

@@ -13,8 +13,8 @@ use webpki::EndEntityCert;
 /// A name that a client certificate must have as a subject alternative name. The common name is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientName {
-    /// A DNS name in lower case. The certificate must have exactly this name. A wildcard does not match, because it
-    /// can be the certificate of another server of the domain.
+    /// A DNS name in lower case. The certificate must have exactly this name. A wildcard certificate does not match,
+    /// because it can belong to another server of the domain.
     Dns(String),
     /// A SPIFFE ID (SPIFFE-ID, section 2).
     SpiffeId(String),

@@ -7,7 +7,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 
-/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: Vec<u8>,
