@@ -157,7 +157,6 @@ impl LogoutEndpoints {
     }
 }
 
-/// Logs a rejected notice.
 fn log_refusal(refusal: &Refusal, channel: &'static str) {
     tracing::warn!(%refusal, by = channel, "logout notice rejected");
 }

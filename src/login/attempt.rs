@@ -135,7 +135,8 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Returns the names of all attempt cookies in a request, oldest first. Cookies with an invalid value come first.
+    /// Returns the names of all attempt cookies in a request, oldest first. Cookies with an invalid value come before
+    /// all others.
     #[must_use]
     pub fn cookie_names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
         let header_lines = headers.get_all(COOKIE).into_iter();
@@ -158,8 +159,8 @@ impl Attempt {
         attempts.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Finds the attempt that belongs to this `state`, with the attempt cookie of the request. If several cookies have
-    /// the same name, only the cookie with the right secret counts.
+    /// Returns the attempt that belongs to this `state`, if the request has the cookie of this attempt. If several
+    /// cookies have the same name, only the cookie with the right secret counts.
     ///
     /// # Errors
     /// [`LoginError::NoMatchingAttempt`] if no cookie matches, or if the attempt has expired.

@@ -52,7 +52,7 @@ impl AuthorizationResponse {
 }
 
 impl Login {
-    /// Redeems the code of a response, and checks the age of the authentication. The function `max_age` returns the
+    /// Redeems the code of a response, and verifies the age of the authentication. The function `max_age` returns the
     /// maximum age for a person with the given attributes.
     ///
     /// # Errors
@@ -69,8 +69,8 @@ impl Login {
                 "response from another provider",
             ));
         }
-        // Check `iss` before `error`, because an error response can come from another provider, too (RFC 9207, section
-        // 2.4).
+        // Verify `iss` before `error`, because an error response can come from another provider, too (RFC 9207,
+        // section 2.4).
         let issuer = &provider.settings.issuer.issuer.issuer;
         if response.iss.as_ref().is_some_and(|iss| iss != issuer) {
             return Err(LoginError::NoMatchingAttempt(

@@ -62,7 +62,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Checks that all endpoints have `https` if the issuer has `https`.
+    /// Requires `https` for all endpoints if the issuer has `https`.
     fn require_tls(&self) -> Result<(), InvalidMetadata> {
         let endpoints = [
             Some(&self.authorization_endpoint),
@@ -137,8 +137,8 @@ mod tests {
         assert!(Metadata::parse(b"<p>Sorry</p>", ISSUER).is_err());
     }
 
-    /// OpenID Connect Discovery 1.0, section 4.3, requires this. If the comparison were less exact, another issuer
-    /// could sign tokens of this issuer.
+    /// OpenID Connect Discovery 1.0, section 4.3, requires an exact comparison. Otherwise, another issuer could sign
+    /// tokens of this issuer.
     #[test]
     fn the_issuer_must_be_exactly_the_configured_one() {
         for found in [

@@ -36,7 +36,7 @@ impl Provider {
     /// Creates a provider. Its redirect URI is `base` with the path `path/NAME`.
     ///
     /// # Errors
-    /// [`reqwest::Error`] if the authorities cannot be parsed.
+    /// [`reqwest::Error`] if the certificate authorities cannot be parsed.
     pub fn new(settings: ProviderSettings, base: &Url, path: &str) -> Result<Self, reqwest::Error> {
         let client = http_client(settings.timeout, settings.authorities.as_deref())?;
         let mut url = base.clone();

@@ -143,7 +143,7 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
         None,
         "an expired attempt must not be found"
     );
-    // The cookie of another attempt has another secret, even under the name of this attempt.
+    // The cookie of another attempt does not match, even under the name of this attempt, because its secret differs.
     assert_eq!(find(&headers(&[&other]), &own.state, time_at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
     let planted_only = cookie_header(std::slice::from_ref(&planted));

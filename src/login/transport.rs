@@ -7,7 +7,6 @@ use url::Url;
 
 use crate::http_client::read_body;
 
-/// The maximum size of a response body.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The media type of JSON.
@@ -89,7 +88,7 @@ pub fn media_type(response: &HttpResponse) -> Option<String> {
     Some(media_type.trim().to_ascii_lowercase())
 }
 
-/// Checks that a response has one of these media types, or no `Content-Type`.
+/// Requires one of these media types, or no `Content-Type`.
 ///
 /// # Errors
 /// [`HttpFault::MediaType`] for any other type.

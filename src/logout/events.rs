@@ -34,7 +34,8 @@ pub(super) async fn receive(
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {
-        // A sender that did not get the response sends the event again (RFC 8935, section 2).
+        // Accept a repeated event, because a sender that did not get the response sends the event again (RFC 8935,
+        // section 2).
         Ok(()) | Err(Refusal::Replayed) => return uncached_response(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };

@@ -13,8 +13,8 @@ const MAX_PER_MINUTE: usize = 600;
 /// The maximum number of front-channel logouts per minute from one IPv4 address or IPv6 /64 network.
 const MAX_PER_ADDRESS: usize = 60;
 
-/// Limits the front-channel logouts of this process, because anybody can send such a logout. Each logout adds a
-/// cut-off (a time before which sessions have ended) to the store.
+/// Limits the front-channel logouts of this process, because anybody can send such a logout, and each logout adds a
+/// cut-off to the store. (Sessions that started before their cut-off have ended.)
 pub(super) struct FrontChannelLimiter {
     window: Mutex<Window>,
     /// Limits the log lines about rejected logouts.

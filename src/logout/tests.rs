@@ -56,8 +56,8 @@ impl Fixture {
         }
     }
 
-    /// Checks a request with a token of `sub` and the provider's session `sid`, issued when the time `signed_in` has
-    /// passed since the start.
+    /// Checks a request with a token of `sub` and the provider's session `sid`. The token is issued at the start time
+    /// plus `signed_in`.
     async fn use_session(&self, sub: &str, sid: &str, signed_in: Duration) -> Verdict {
         let token = self.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": sub, "sid": sid,
@@ -80,8 +80,7 @@ impl Fixture {
         self.checker.check(&request).await.verdict
     }
 
-    /// Returns a logout token with these claims and the usual claims. It is issued when the time `issued` has passed
-    /// since the start.
+    /// Returns a logout token with these claims and the usual claims. It is issued at the start time plus `issued`.
     fn logout_token(&self, id: &str, issued: Duration, subject_claims: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
@@ -137,7 +136,7 @@ impl Fixture {
     }
 }
 
-/// Returns the Unix time, in seconds, when the time `after` has passed since the start of the test.
+/// Returns the start time plus `after`, as Unix time in seconds.
 fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
@@ -381,7 +380,7 @@ async fn front_channel_logouts_end_sessions_within_limits() {
     assert_eq!(answer, StatusCode::NOT_FOUND);
 }
 
-/// Front-channel requests must not use up the limits that identity providers and administrators need.
+/// Front-channel requests must leave space in the store for cut-offs of identity providers and administrators.
 #[tokio::test]
 async fn a_flood_of_the_front_channel_is_bounded() {
     let service = Fixture::new();

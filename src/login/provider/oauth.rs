@@ -70,7 +70,7 @@ impl Provider {
     }
 }
 
-/// Returns the text if it has the form of an error code. Otherwise returns a fixed text, because the text could contain
+/// Returns `code` if it has the form of an error code. Otherwise returns a fixed text, because `code` could contain
 /// anything.
 pub(in crate::login) fn protocol_error_code(code: &str) -> &str {
     let is_word = code

@@ -75,7 +75,7 @@ impl Provider {
         })
     }
 
-    /// Checks the `iss` parameter of a response (RFC 9207). The parameter must be the issuer of this provider. The
+    /// Verifies the `iss` parameter of a response (RFC 9207). The parameter must be the issuer of this provider. The
     /// parameter may be missing only if the metadata do not announce it.
     fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
         let is_required = metadata.authorization_response_iss_parameter_supported == Some(true);

@@ -84,8 +84,8 @@ impl Provider {
         let rotated = tokens.refresh_token();
         let rotated = rotated.map(|token| Secret::new(token.secret().clone()));
         let update = self.subject_update(&discovered, &tokens, session, revalidation, now);
-        // Each request has a timeout. But many concurrent refreshes can wait for each other's fetches of the
-        // provider's keys, so there is also a limit for the whole operation.
+        // Each request has a timeout. But a refresh can also wait for another refresh that fetches the provider's
+        // keys, so the whole operation has a limit, too.
         let update = match tokio::time::timeout(self.settings.timeout * 3, update).await {
             Ok(update) => update.unwrap_or_else(SubjectUpdate::Unusable),
             Err(_) => SubjectUpdate::Unusable(LoginError::Unavailable("timeout".to_owned())),
@@ -133,7 +133,7 @@ impl Provider {
             let refreshed = issuer.compare_user_info(&claims, in_id_token, session);
             return to_subject_update(refreshed);
         };
-        // The nonce is not checked, because a refreshed ID token may have none (OpenID Connect Core 1.0, section
+        // The nonce is not verified, because a refreshed ID token may have none (OpenID Connect Core 1.0, section
         // 12.2). The refresh token already identifies the sign-in.
         let keys = &discovered.keys;
         let id_token = self.verify_id_token(keys, id_token, None, now).await?;

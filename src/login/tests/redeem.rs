@@ -92,7 +92,7 @@ async fn a_token_request_has_the_code_the_verifier_and_the_client_secret() {
     );
 }
 
-/// The metadata list the supported methods (OpenID Connect Discovery 1.0, section 3).
+/// The metadata contain the supported methods (OpenID Connect Discovery 1.0, section 3).
 #[tokio::test]
 async fn the_client_uses_an_authentication_method_that_the_provider_supports() {
     for (methods, in_header) in [
@@ -112,8 +112,8 @@ async fn the_client_uses_an_authentication_method_that_the_provider_supports() {
     }
 }
 
-/// Tests some rules of OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` cover every
-/// rule.
+/// Tests some requirements of OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` cover
+/// all of them.
 #[tokio::test]
 async fn an_invalid_id_token_is_refused() {
     let fixture = Fixture::new().await;
