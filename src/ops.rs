@@ -20,7 +20,7 @@ use crate::telemetry::{Diagnostics, Metrics, Replicas};
 /// The timeout of the store's health check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Dependencies of the probes.
+/// The dependencies of the probes and the metrics.
 pub struct Ops {
     /// The store that must be reachable.
     pub store: Arc<dyn SessionStore>,

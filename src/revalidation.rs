@@ -2,9 +2,9 @@
 //! (`login.revalidate`).
 //!
 //! A check only queues a session that is due ([`Revalidation::queue_if_due`]) and never waits. The worker ([`run`])
-//! takes a lease in the session record, so that only one replica asks the provider. Then the worker sends the refresh
-//! token of the sign-in to the provider. A refusal ends the session. A failure of the provider ends no session, and the
-//! worker asks again later.
+//! first writes a lease into the session record: the time in which no other replica asks the provider. Then the worker
+//! sends the refresh token of the sign-in to the provider. A refusal ends the session. A failure of the provider ends
+//! no session, and the worker asks again later.
 
 mod diagnostics;
 mod queue;
@@ -27,7 +27,7 @@ pub use diagnostics::ProviderDiagnostics;
 pub use queue::RevalidationQueue;
 use task::RevalidationTask;
 
-/// How often the worker checks whether the backoff of a provider is over.
+/// The interval at which the worker looks for providers whose backoff (the pause after a failed request) is over.
 const BACKOFF_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The label of a provider's diagnostics.
 const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
@@ -160,7 +160,7 @@ pub async fn run(
 
 /// Starts as many requests as the limits for each provider allow.
 fn start_requests(context: &WorkerContext, revalidation: &Revalidation, login: &Arc<Login>) {
-    // The process is stopping, so no new request may start.
+    // While the process stops, no new request may start.
     if context.tasks.is_closed() {
         return;
     }

@@ -15,7 +15,6 @@ use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, EndRequest, StoreError, Stores};
 
-/// The interval between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process owns a session that it has claimed from the queue.
 const CLAIM_LEASE: Duration = Duration::from_secs(10);

@@ -207,7 +207,7 @@ impl TestService {
         self.store.memory.load(id).await.unwrap().unwrap()
     }
 
-    /// Sets the clock to the time when `after` has passed since the start.
+    /// Sets the clock to the start time plus `after`.
     pub(crate) fn set_time_after_start(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }

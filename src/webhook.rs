@@ -22,7 +22,6 @@ use crate::http_client::http_client;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
-/// The maximum number of concurrent deliveries.
 const MAX_CONCURRENT_DELIVERIES: usize = 8;
 /// The time after which a delivery is dropped, in seconds since the first attempt.
 const GIVE_UP_AFTER_SECONDS: f64 = 600.0;
@@ -185,7 +184,7 @@ impl Delivery {
             .header("webhook-timestamp", sent_at)
             .header("webhook-signature", format!("v1,{signature}"))
             .body(body);
-        // The URL may contain a secret.
+        // Remove the URL from the error, because it may contain a secret.
         let response = request
             .send()
             .await

@@ -9,7 +9,6 @@ use tonic_health::server::HealthReporter;
 
 use crate::ops::Ops;
 
-/// The interval of the health checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps the gRPC health status (`grpc.health.v1`) equal to the answer of `/readyz`, both for `service` and for the

@@ -16,7 +16,6 @@ const MAX_SESSIONS: usize = 10_000;
 pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;
 /// The first backoff (pause) after a failed request to a provider. It doubles with each failure.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
-/// The maximum backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The sessions that are due.

@@ -13,8 +13,8 @@ use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-/// The maximum number of sequential requests of one task. The requests are for metadata, token, keys and UserInfo,
-/// and a task may wait for another task that fetches the metadata.
+/// The maximum number of sequential requests of one task: metadata, keys, token, again metadata and keys (if the ID
+/// token names an unknown key), and UserInfo.
 const MAX_REQUESTS: u32 = 6;
 /// The part of the lease that is reserved for storing the answer. The lease is the time in which only this replica
 /// asks the provider about the session.
@@ -118,7 +118,7 @@ impl RevalidationTask {
         problem.map(|error| error.to_string())
     }
 
-    /// Ends a session that the provider does not confirm.
+    /// Ends a session because the provider refused its subject or named another subject.
     async fn end(
         &self,
         provider: &Provider,

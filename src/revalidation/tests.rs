@@ -104,7 +104,7 @@ impl Fixture {
         started.await.unwrap().id
     }
 
-    /// Uses the session when the time `after` has passed since the start, and then runs the worker.
+    /// Sets the clock to the start time plus `after`, uses the session, and runs the worker.
     async fn use_session_at(&self, id: SessionId, after: Duration) {
         self.bench.set_time_after_start(after);
         let session = self.bench.load_record(id).await;

@@ -8,7 +8,6 @@ use crate::store::Touch;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 use crate::testing::{MINUTE, SECOND, START, TestService};
 
-/// The idle limit of the session.
 const IDLE_LIMIT: Duration = Duration::from_secs(900);
 
 /// The participants of a race, besides the sweepers.

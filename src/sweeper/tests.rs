@@ -22,7 +22,7 @@ impl Fixture {
         Self { bench, sweeper, id }
     }
 
-    /// Sweeps when the time `after` has passed since the start. Returns the number of sessions that were due.
+    /// Sets the clock to the start time plus `after`, and sweeps. Returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
         self.bench.set_time_after_start(after);
         let due = self.sweeper.sweep().await.unwrap();

@@ -18,7 +18,6 @@ use crate::policy::MaxAge;
 pub(crate) enum Answer {
     /// The service responds with this status, these headers and this body.
     Respond(u16, Vec<(&'static str, String)>, &'static str),
-    /// The service never responds.
     Never,
 }
 

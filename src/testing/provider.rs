@@ -36,7 +36,6 @@ pub(crate) enum Reply {
     Signed(String),
     /// This status with an HTML page.
     Page(u16),
-    /// No response.
     Never,
 }
 
@@ -45,7 +44,6 @@ type Callback = Box<dyn Fn() + Send + Sync>;
 /// A request to the token endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenRequest {
-    /// The header `Authorization`.
     pub(crate) authorization: Option<String>,
     pub(crate) form: BTreeMap<String, String>,
 }
@@ -59,7 +57,6 @@ pub(crate) struct FakeProvider {
     pub(crate) user_info: Arc<Mutex<Reply>>,
     /// Metadata fields to add or replace.
     pub(crate) metadata: Arc<Mutex<Value>>,
-    /// The published keys.
     pub(crate) keys: Arc<Mutex<Vec<Value>>>,
     /// How often the keys were requested.
     pub(crate) key_requests: Arc<AtomicUsize>,

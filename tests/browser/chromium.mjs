@@ -1,4 +1,4 @@
-// All browser scripts use this module. It starts Chromium, checks pages, and runs the cases.
+// All browser scripts use this module. It starts Chromium, inspects pages, and runs the cases.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { mkdirSync } from "node:fs";

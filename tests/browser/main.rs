@@ -1,5 +1,5 @@
 //! Black-box tests with a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts next to this
-//! file control the browser and check its pages. `scripts/screenshots.sh` runs these tests to store pictures.
+//! file control the browser and inspect its pages. `scripts/screenshots.sh` runs these tests to store pictures.
 
 #![expect(
     clippy::unwrap_used,

@@ -20,8 +20,8 @@ const appUrl = (path) => `${settings.url}${path}`;
 const startsWith = (start) => (url) => url.href.startsWith(start);
 const isCallback = startsWith(appUrl("/.curfew/callback/"));
 
-// Opens a browser context for a person. Unless `warning` is set, the context blocks the warning script. Otherwise,
-// the script would leave a page at the end of the session, and interrupt a navigation of the test.
+// Opens a browser context for a person. The context blocks the warning script, unless `warning` is set: at the end of
+// the session, the script opens another page, which would interrupt a navigation of the test.
 async function openBrowser({ warning = false } = {}) {
   const context = await browser.newContext();
   if (!warning) await context.route(/warning\.js/, (route) => route.abort());

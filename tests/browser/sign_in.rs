@@ -29,7 +29,7 @@ async fn sign_in_through_traefik() {
 #[tokio::test]
 async fn sign_in_through_ingress_nginx() {
     let (curfew, application) = (Listeners::free(), loopback(free_port()));
-    // Uses the setting in the file's comment, but without TLS.
+    // Uses the setting from the comment in `ingress.yaml`, but without TLS.
     let documented_setting = "If Curfew itself signs people in, write https://$host/.curfew/login";
     assert!(read_deploy_file("nginx/ingress.yaml").contains(documented_setting));
     let host = ingress_nginx::Host {
@@ -111,7 +111,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// Starts a provider for the Curfew at `url`. The provider sends logout notices to Curfew.
+    /// Starts a provider for Curfew, whose public address is `url`. The provider sends logout notices to Curfew.
     fn start(
         host: &str,
         name: &str,

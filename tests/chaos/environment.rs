@@ -29,7 +29,7 @@ impl Environment {
         Self::start_with_confirmations(url, record, length, 0).await
     }
 
-    /// Does the same as [`start`](Self::start), but `wait_replicas` replicas of Redis must confirm each change.
+    /// Does the same as [`start`](Self::start), but `wait_replicas` Redis replicas must confirm each change.
     pub async fn start_with_confirmations(
         url: &str,
         record: &Arc<Record>,

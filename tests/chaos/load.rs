@@ -71,7 +71,7 @@ impl Load {
         }
     }
 
-    /// Runs a task until the load stops.
+    /// Starts a task. [`stop`](Self::stop) waits for its end.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.tasks.lock();
         tasks.unwrap_or_else(PoisonError::into_inner).spawn(task);

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use crate::client::Exchange;
 
-/// How long after its limit a session may still be allowed.
+/// The time for which a session may still be allowed after its limit.
 const END_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// How long after the answer to a revocation the other replica may still allow the session. For this time, it may
-/// answer from its near cache, which keeps session records in memory.
+/// The time for which the other replica may still allow a session after the answer to its revocation. For this time,
+/// that replica may answer from its near cache, which keeps session records in memory.
 const LEASE: Duration = curfew::store::cached::LEASE;
 
 /// The limits of a session.
@@ -21,7 +21,7 @@ pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// How long before its limit a session may already end, because its last activity may not be in the store yet.
+    /// A session may end this long before its limit, because its last activity may still be missing in the store.
     pub early_end_tolerance: Duration,
 }
 
@@ -62,12 +62,12 @@ pub enum Mistake {
 pub enum Severity {
     /// The answer breaks a promise of Curfew.
     Certain,
-    /// The answer contradicts a change that too few replicas of Redis had confirmed. A fail-over may lose such a
-    /// change.
+    /// The answer contradicts a change that too few Redis replicas had confirmed. A fail-over may lose such a change.
     Unconfirmed,
 }
 
-/// The facts that the load generator has about one session. It sends the requests of a session one after the other.
+/// The facts that the load generator has about one session. It sends the requests of a session one after the other, so
+/// their order is known.
 pub struct Model {
     policy: Policy,
     /// The severity of a wrong answer if the store loses the sign-in.
@@ -112,7 +112,7 @@ impl Model {
 
     /// Judges the answer to a check, and returns the mistake if it is wrong.
     pub fn judge_check(&mut self, check: &Exchange) -> Option<(Mistake, Severity)> {
-        // From now on, no replica may allow the session.
+        // After the idle limit, no replica may allow the session.
         if self.is_past_idle_limit(check.sent) {
             self.ended = Some(Severity::Certain);
             self.end_known_since = [Some(check.sent); 2];
@@ -159,7 +159,7 @@ impl Model {
 }
 
 /// Returns the severity of a later answer that contradicts the change in this answer. The severity is lower if too few
-/// replicas of Redis confirmed the change.
+/// Redis replicas confirmed the change.
 fn severity_if_lost(exchange: &Exchange) -> Severity {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();

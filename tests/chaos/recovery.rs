@@ -20,7 +20,6 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Starts the measurement.
     pub fn start(&mut self) {
         self.close();
         self.since = Some(Instant::now());

@@ -14,7 +14,7 @@ use crate::runner::RunLength;
 
 type ScenarioFuture<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// One row of the table.
+/// A scenario: its name in the report, and the function that runs it.
 pub struct Scenario {
     pub name: &'static str,
     pub run: for<'a> fn(&'a Arc<Record>, RunLength) -> ScenarioFuture<'a>,

@@ -58,7 +58,7 @@ impl Browser {
         response
     }
 
-    /// Returns the target of a redirect.
+    /// Returns the address to which a response redirects; `None` if it is no redirect.
     pub fn redirect_target(response: &Response) -> Option<String> {
         let location = response.headers().get(LOCATION)?.to_str().unwrap();
         Some(response.url().join(location).unwrap().to_string())

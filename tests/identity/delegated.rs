@@ -68,7 +68,8 @@ impl DelegatedStack {
         let page = self.nginx.url("/auth/sign-in");
         let mut url = page.clone();
         for _ in 0..2 {
-            // The first redirects end at the provider. After the sign-in, the next redirects end at Apache's page.
+            // The first redirects lead through the provider's sign-in to Apache's callback address. The next redirect
+            // leads from there to Apache's page.
             let response = browser.get(&url).await;
             url = Browser::redirect_target(&response).expect("Apache should redirect the browser");
             url = browser

@@ -1,4 +1,5 @@
-//! Scenarios with a cluster of three primaries. A change is confirmed when one replica of the primary also has it.
+//! Scenarios with a cluster of three primaries. A change is confirmed when one Redis replica of the primary also has
+//! it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Scenarios with a primary of Redis, two replicas, and the sentinels that monitor them.
+//! Scenarios with a primary of Redis, two Redis replicas, and the sentinels that monitor them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::runner::RunLength;
 use crate::support::sentinel::SentinelGroup;
 
-/// Both replicas must confirm a change, so a fail-over to either of them loses no confirmed change.
+/// Both Redis replicas must confirm a change, so a fail-over to either of them loses no confirmed change.
 pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
     let mut group = SentinelGroup::start().await;
     let environment = Environment::start_with_confirmations(&group.url(), record, length, 2).await;
@@ -24,8 +24,8 @@ pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
 }
 
 /// The primary hangs. When it continues, it acts as a primary until a sentinel demotes it, but its data lacks the
-/// session ends that happened during the hang. During the hang, the new primary has only one replica, so one replica
-/// must confirm a change.
+/// session ends that happened during the hang. During the hang, the new primary has only one Redis replica, so one
+/// confirmation of a change must be enough.
 pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     let group = SentinelGroup::start().await;
     let environment = Environment::start_with_confirmations(&group.url(), record, length, 1).await;
