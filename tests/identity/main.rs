@@ -40,7 +40,8 @@ struct Stack {
 }
 
 impl Stack {
-    /// Starts a stack that accepts the provider's tokens as credentials. The sessions have these limits.
+    /// Starts a stack that accepts the provider's tokens as credentials. `idle` and `absolute` are the limits of the
+    /// sessions.
     async fn start(idle: &str, absolute: &str) -> Self {
         // Choose Curfew's addresses before both start: the provider sends logout notices to Curfew, and Curfew
         // needs the address of the provider.

@@ -265,7 +265,8 @@ async fn a_return_without_a_new_authentication_is_refused() {
     );
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.live_sessions("alice").await, 0);
-    // A client that follows no redirects gets the requirements in a challenge (RFC 9470).
+    // A client that follows no redirects gets a challenge (RFC 9470) instead. The challenge names the required
+    // authentication.
     let cookie = format!("{SESSION_COOKIE}={}", browser.cookies[SESSION_COOKIE]);
     let original = stack.nginx.url("/page");
     let url = format!("http://{}/auth-request", stack.curfew.listeners().check);
@@ -339,7 +340,7 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
         .await;
     assert!(browser.cookies.contains_key(SESSION_COOKIE));
     let (status, reason, _) = stack.open_page(&mut browser).await;
-    // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
+    // NGINX answers 500 if the answer to a check has a status other than 2xx, 401 or 403.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.live_sessions("alice").await, 0);
@@ -400,7 +401,8 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
         "{report}"
     );
     assert!(report.contains("\nsessions end on time here\n"), "{report}");
-    // Without the provider's cookies, the probe reports this step as not checked.
+    // Without the provider's cookies, the probe cannot use the provider's session, so it reports the step as not
+    // checked.
     let (passed, report) = run_probe(&stack, false).await;
     assert!(passed, "{report}");
     assert!(

@@ -74,7 +74,8 @@ const createProvider = () => {
     },
     issueRefreshToken: (_, client) => givesRefreshTokens && client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: (ctx) => ctx.oidc.client.clientId === 'curfew',
-    // Logout notices go to this machine. oidc-provider would block them without this line.
+    // oidc-provider blocks requests to the local machine, but logout notices go there. So this line replaces its
+    // `fetch`.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   });
   const isRefresh = (ctx) => ctx.oidc.params?.grant_type === 'refresh_token';

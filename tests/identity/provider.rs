@@ -28,8 +28,8 @@ pub struct Tokens {
 }
 
 impl Provider {
-    /// Starts `provider.mjs` with four kinds of applications: one that uses tokens as credentials, Curfew's own
-    /// sign-in, Apache's module with the redirect address `apache`, and oauth2-proxy.
+    /// Starts `provider.mjs`. Its clients are an application whose tokens are credentials, Curfew's own sign-in,
+    /// Apache's module with the redirect address `apache`, and oauth2-proxy. `curfew` is the public address of Curfew.
     pub fn start(curfew: &str, apache: &str) -> Self {
         let (port, control) = (free_port(), free_port());
         let settings = json!({
@@ -197,7 +197,7 @@ impl Provider {
     }
 }
 
-/// Returns the provider's settings for the client oauth2-proxy, which has the public address `public`.
+/// Returns the provider's settings for an oauth2-proxy with this client ID and the public address `public`.
 fn oauth2_proxy_client(id: &str, public: &str, with_auth_time: bool) -> Value {
     json!({
         "client_id": id,

@@ -5,7 +5,7 @@ use ::curfew::clock::Stopwatch;
 
 use super::*;
 
-/// The maximum number of seconds between the end of a revalidation interval and its effect on the session.
+/// The maximum number of seconds from the end of a revalidation interval until the session ends.
 const REVALIDATION_DELAY_SECONDS: f64 = 6.0;
 
 /// A signed-in person, and two replicas of Curfew with a revalidation interval of one second.

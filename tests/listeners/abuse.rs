@@ -1,5 +1,5 @@
-//! Tests clients that do not read answers, or send too much. On every listener, memory stays bounded, and the
-//! client receives each refusal.
+//! Clients that do not read answers or send too much cannot harm Curfew. On every listener, memory stays bounded, and
+//! the client receives the answer that refuses its request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -68,7 +68,7 @@ async fn a_client_that_does_not_read_takes_no_memory() {
     }
 }
 
-/// An HTTP/2 client opens as many streams as the listener allows, and reads no answers.
+/// An HTTP/2 client opens as many HTTP/2 streams as the listener allows, and reads no answers.
 #[tokio::test]
 async fn an_http_2_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
@@ -144,7 +144,7 @@ async fn every_refusal_reaches_the_client() {
             let answer = send_and_read_all(address, head.as_bytes()).await;
             let expected = format!("HTTP/1.1 {status} ");
             assert!(answer.starts_with(&expected), "{name} {head:.40}: {answer}");
-            // The client also receives the refusal after a complete request.
+            // The client also receives the refusal if it sends a complete request first.
             let two_requests = format!("{valid_request}{head}");
             let answer = send_and_read_all(address, two_requests.as_bytes()).await;
             assert!(answer.contains(&expected), "{name} {head:.40}: {answer}");
@@ -198,7 +198,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
             assert_eq!(answer.status(), status, "{path} {size}");
         }
     }
-    // If the body is larger than the drain limit (the bytes that Curfew reads and discards), the client
+    // If the body is larger than the drain limit (the number of bytes that Curfew reads and discards), the client still
     // receives the answer, and the connection closes.
     let head = CHECK.replace("\r\n\r\n", "\r\ncontent-length: 100000000\r\n\r\n");
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
@@ -241,7 +241,8 @@ async fn unknown_methods_are_answered() {
             );
         }
     }
-    // The method of the check itself does not matter.
+    // Curfew reads the method of the request from `X-Original-Method`, so the method of the check itself does not
+    // matter.
     let request = CHECK.replace("GET /", "BREW /").replace(
         "\r\n\r\n",
         &format!(
@@ -273,7 +274,7 @@ async fn forged_tokens_do_not_fill_the_log() {
     })
     .await;
     let (events, single_count_at_end) = (curfew.audit_events("denials.aggregated"), single_count());
-    // Curfew writes at most ten events a second.
+    // Curfew writes at most ten `session.denied` events a second, and then one event for all further denials.
     assert!(
         single_count_at_end <= 10 * (events.len() as u64 + 2),
         "{single_count_at_end} single denials, {} events with aggregated denials",

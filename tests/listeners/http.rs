@@ -103,7 +103,8 @@ async fn http_2_works_without_tls() {
     join_all(checks).await;
 }
 
-/// The method `PROPFIND` begins with the same letters as the HTTP/2 preface, `PRI`.
+/// The method `PROPFIND` and the HTTP/2 preface `PRI` both begin with `PR`. So Curfew must wait for the third byte to
+/// distinguish them.
 #[tokio::test]
 async fn a_request_may_arrive_byte_by_byte() {
     let curfew = Setup::memory().start();

@@ -1,4 +1,4 @@
-//! Tests that the fake API server of Kubernetes behaves as clients expect.
+//! Tests the fake Kubernetes API server that other tests use: it must behave as Kubernetes clients expect.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn get(api: &KubeApi, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// A watch, and the type and object name of each event so far.
+/// A watch request, and the text of all events so far.
 struct Watch {
     response: reqwest::Response,
     text: String,

@@ -13,7 +13,7 @@ use curfew::clock::Stopwatch;
 
 use crate::support::eventually;
 
-/// Connects, and returns the stream if it stays open. Curfew closes a refused connection at once.
+/// Connects, and returns the connection if it stays open. Curfew closes a refused connection at once.
 async fn connect_if_accepted(address: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let mut byte = [0];
@@ -123,7 +123,7 @@ async fn rapid_resets_close_the_connection() {
     }
 }
 
-/// Curfew closes the connection if a request head exceeds its limit, with long or many headers.
+/// Curfew closes the connection if a request head is too large, because of a long header or of many headers.
 #[tokio::test]
 async fn endless_heads_are_cut_off() {
     let curfew = Setup::memory().start();
@@ -215,7 +215,7 @@ async fn excess_requests_are_shed_at_once() {
     assert_eq!(curfew.fetch_session(&session).await["state"], "live");
 }
 
-/// Slow uploads take no permits of other requests, because Curfew keeps only a few slow uploads.
+/// Slow uploads of notices take no permits from other requests, because notices have a few permits of their own.
 #[tokio::test]
 async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
@@ -286,8 +286,8 @@ pub fn resident_kib(curfew: &Curfew) -> u64 {
         .unwrap()
 }
 
-/// Each call with an incomplete message takes one of the fixed number of permits. If no permit is free, Curfew does
-/// not read the message of a call.
+/// Each call with an incomplete message takes a permit, and the listener has a fixed number of permits. If no permit is
+/// free, Curfew does not read the message of a call.
 #[tokio::test]
 async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();

@@ -122,7 +122,8 @@ async fn a_health_check_is_answered_and_its_connection_closed() {
     assert!(peer.receive().await.is_none());
 }
 
-/// The agent closes the connection with a protocol violation, and sends a reason. It closes no other connection.
+/// If a peer violates the protocol, the agent sends the reason, and closes this connection. It closes no other
+/// connection.
 #[tokio::test]
 async fn a_protocol_violation_closes_the_connection() {
     let curfew = start_with_spoe();

@@ -83,7 +83,7 @@ async fn each_http_listener_serves_tls() {
             let client = get(address, path, &certificates, Some(&certificates));
             let is_allowed = client_name != Some("other.example.com");
             assert_eq!(client, expected(is_allowed), "{listener}, {client_name:?}");
-            // A client of another CA is refused where a certificate is required.
+            // If the listener requires a client certificate, a client with a certificate of another CA is refused.
             let stranger = get(address, path, &certificates, Some(&other));
             assert_eq!(stranger, expected(client_name.is_none()), "{listener}");
             // The client refuses a server that it does not trust.
@@ -96,8 +96,8 @@ async fn each_http_listener_serves_tls() {
     }
 }
 
-/// Over TLS, browsers use HTTP/2. Its requests have no header `Host`, although the console compares the host
-/// with the origin.
+/// Over TLS, browsers use HTTP/2, whose requests have no header `Host`. The console refuses forms without this header,
+/// so the listener must set it from `:authority`.
 #[tokio::test]
 async fn the_console_accepts_forms_over_tls() {
     let certificates = Certificates::generate();

@@ -149,7 +149,7 @@ export const document: T = ${JSON.stringify(document)};`;
   }
 }
 
-// Converts a position in the source of the program in memory into a path in the document.
+// Converts a position in the TypeScript text of a document into a path in the document.
 function documentPath(source, position) {
   let at = "";
   const visit = (node) => {

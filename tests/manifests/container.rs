@@ -1,5 +1,5 @@
-//! Tests the Dockerfile without a container runtime: with a linter, and by comparing it with the files and the
-//! program.
+//! Tests the Dockerfile without a container runtime: with a linter, and by comparing it with the files of the
+//! repository and the built program.
 
 use std::process::Command;
 

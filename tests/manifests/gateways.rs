@@ -36,7 +36,8 @@ fn identity_pattern() -> Value {
     mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"].clone()
 }
 
-/// Asserts that the rule makes only the sign-in path public, and removes the identity headers of clients.
+/// Asserts that this rule of an HTTPRoute matches only the public sign-in path, and removes the identity headers of
+/// clients.
 fn assert_sign_in_route(rule: &Value) {
     assert_eq!(
         rule["matches"][0]["path"],

@@ -1,5 +1,5 @@
-//! Compares the annotations for haproxy-ingress with the other files. `tests/proxies` runs the annotations with the
-//! controller's own script.
+//! Compares the annotations for haproxy-ingress with the files for Envoy and HAProxy. `tests/proxies` runs the
+//! annotations with the controller's own Lua script.
 
 use support::deployment::read_deploy_file;
 

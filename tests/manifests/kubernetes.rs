@@ -139,8 +139,8 @@ impl RenderedManifests {
         assert!(output.status.success(), "{version}: {messages}");
     }
 
-    /// Asserts that the program accepts the configuration, with the files of its Secret. Returns the effective
-    /// configuration.
+    /// Asserts that the program accepts the configuration of the ConfigMap together with generated files for the
+    /// Secret. Returns the effective configuration.
     fn assert_valid_configuration(&self) -> Value {
         let text = self.find_object("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
@@ -441,8 +441,8 @@ fn assert_restricted(pod: &Value) {
     }
 }
 
-/// Asserts that probes, services and policies name existing ports, and that the service has the name in the manifests
-/// of the proxies.
+/// Asserts that probes, Services and network policies name existing ports, and that the Service has the name that the
+/// proxies' manifests use.
 fn assert_reachable(rendered: &RenderedManifests) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]

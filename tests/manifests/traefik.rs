@@ -135,8 +135,8 @@ fn the_custom_resources_equal_the_file() {
     assert_eq!(route["services"][0]["port"], 9183);
 }
 
-/// The annotations for Traefik's provider equal the annotations for ingress-nginx, without those that Traefik
-/// ignores.
+/// Traefik can read the annotations of ingress-nginx. So the Ingress for Traefik has the annotations of the Ingress for
+/// ingress-nginx, except those that Traefik ignores.
 #[test]
 fn the_annotations_equal_those_for_ingress_nginx() {
     let annotations = |file: &str| {
