@@ -1,5 +1,5 @@
-//! Tests the proxy files with the documented changes. Sessions, denials, identity headers and browser endpoints work
-//! as with the files of `deploy/`.
+//! Tests the documented proxy files after the changes for Curfew that the documentation describes. Sessions, denials,
+//! identity headers and browser endpoints work as with the files of `deploy/`.
 
 mod browser;
 mod denial;
@@ -12,7 +12,8 @@ use crate::snippet::*;
 pub use browser::check_count;
 pub use denial::{assert_redirected, request_for_two_hosts, request_with_another_host};
 
-/// A request target whose characters the redirects must not change, and the same target with the escapes of a query.
+/// A request target that must not change in the redirects, and the same target escaped as the value of a query
+/// parameter.
 pub const TARGET: &str = "/p%20q?x=1&y=%2F";
 pub const ESCAPED_TARGET: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
 

@@ -1,4 +1,5 @@
-//! Starts a proxy with one of the snippets, Curfew, and the two servers behind the proxy.
+//! Starts Curfew, and a proxy that uses one of the snippets. Two test servers run behind the proxy: the application and
+//! the sign-in service.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -88,8 +88,8 @@ impl IdentityHeaders {
     }
 }
 
-/// Returns a header name as many applications read it: with an underscore instead of each character that is no
-/// letter and no digit.
+/// Returns a header name as many applications read it: with an underscore instead of each character except letters and
+/// digits.
 fn to_underscores(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()

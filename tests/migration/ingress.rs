@@ -50,7 +50,7 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             ("127.0.0.1:3000", &upstreams.application.to_string()),
         ],
     );
-    // The unchanged manifest has no route to the browser listener.
+    // Does not use `replace_all`, which would panic: the unchanged manifest has no route to the browser listener.
     let text = text.replace("CURFEW", &upstreams.browser.to_string());
     Proxy::of(Nginx::start_with_configuration(&text, MODULES))
 }

@@ -1,5 +1,5 @@
-//! Tests the two pages of the documentation: they link to existing snippets, quote lines of these snippets, and
-//! contain a valid configuration.
+//! Tests the two documentation pages about Authelia and oauth2-proxy: they link to existing snippets, quote lines of
+//! these snippets, and contain a valid configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -7,7 +7,7 @@ use crate::identity::{AUTHELIA, IdentityHeaders, OAUTH2_PROXY, OAUTH2_PROXY_NGIN
 use crate::ingress;
 use crate::proxies::{self, Proxy};
 
-/// A documented file, and the same file with the changes for Curfew.
+/// A proxy file that Authelia or oauth2-proxy documents, and the same file with the changes for Curfew.
 #[derive(Clone, Copy)]
 pub struct Snippet {
     /// The name of the unchanged file.
@@ -147,7 +147,7 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration/snippets")
 }
 
-/// Returns the text of a file.
+/// Returns the text of a file in `snippets/`.
 pub fn read_snippet(file: &str) -> String {
     let path = folder().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -1,6 +1,6 @@
-//! Tests the proxy files with a changed address of the check, or a changed address and path. The tests assert the
-//! answers that people get, and the log lines that name the cause. The documentation pages list these answers and log
-//! lines in tables.
+//! Tests the documented proxy files with too few changes: only the address to which the proxy sends checks, or its
+//! address and path. The tests assert the answers that people get, and the log lines that name the cause. The
+//! documentation pages list these answers and log lines in tables.
 
 mod authelia;
 mod authelia_envoy;

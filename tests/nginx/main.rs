@@ -1,5 +1,5 @@
-//! Black-box tests with a real NGINX with the file of `deploy/nginx`, Curfew, a real Redis, and a backend that
-//! records its requests.
+//! Black-box tests: a real NGINX runs with the file of `deploy/nginx`. Curfew and Redis are real, too. The backend is a
+//! test server that records its requests.
 
 #![expect(
     clippy::unwrap_used,

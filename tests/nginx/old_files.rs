@@ -158,8 +158,8 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
     }
 }
 
-/// The old file forwards a header of the client that Curfew rejects. So Curfew denies requests with this header,
-/// and the log names the fix.
+/// The old file forwards `X-Forwarded-Uri` from clients, but Curfew rejects this header. So Curfew denies requests with
+/// this header, and the log names the fix.
 #[tokio::test]
 async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     let curfew = Setup::memory().start();

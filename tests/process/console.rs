@@ -61,8 +61,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         ),
         (200, 200)
     );
-    // A check accepts the value of the console cookie in no cookie: not in the console cookie, and not in the session
-    // cookie.
+    // A check does not accept the value of the console cookie, neither in the console cookie nor in the session cookie.
     let (_, value) = cookie.split_once('=').unwrap();
     for cookie_line in [format!("__Host-session={value}"), cookie.clone()] {
         assert_eq!(
@@ -138,7 +137,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     }
 }
 
-/// Removing an admin token from the configuration ends the console sessions that it opened.
+/// If an admin token is removed from the configuration, the console sessions that were started with it end.
 #[tokio::test]
 async fn a_console_session_ends_when_its_token_is_removed() {
     let hashes = tempfile::NamedTempFile::new().unwrap();

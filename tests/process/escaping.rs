@@ -179,7 +179,8 @@ fn commands_escape_text_from_files_and_arguments() {
     }
 }
 
-/// The audit event of an aged session names the actor and the address.
+/// The audit event of the aging names the admin token as the actor, and its address. The audit event of the session end
+/// has the address of the client whose check ended the session.
 #[tokio::test]
 async fn aging_a_session_and_the_client_of_its_last_check_are_audited() {
     let curfew = Setup::memory().start();

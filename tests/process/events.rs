@@ -1,5 +1,5 @@
-//! Even if no request arrives, Curfew publishes the end of a session in the audit log, the stream and the
-//! webhook. All replicas together publish each end exactly once.
+//! Even if no request arrives, Curfew publishes the end of a session in the audit log, in a Redis stream and through
+//! the webhook. All replicas together publish each end exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ async fn start_many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     started.into_iter().map(|session| session.id).collect()
 }
 
-/// Returns the session IDs in the stream, including repetitions.
+/// Returns the session IDs in the Redis stream, including repetitions.
 fn streamed_session_ids(redis: &RedisServer) -> Vec<String> {
     let entries: Vec<(String, Vec<(String, String)>)> =
         redis.command(&[b"XRANGE", b"curfew:{q}events", b"-", b"+"]);
@@ -43,7 +43,7 @@ fn streamed_session_ids(redis: &RedisServer) -> Vec<String> {
     names.collect()
 }
 
-/// Returns a setup with an idle limit of two seconds and an event stream.
+/// Returns a setup that has an idle limit of two seconds, and publishes session ends in a Redis stream.
 fn setup_with_stream(redis: &RedisServer) -> Setup {
     Setup::redis(&redis.url())
         .limits("2s", "1h")

@@ -5,7 +5,8 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::loopback;
 use crate::support::redis::info_field;
 
-/// The new primary was cut off from the old primary, so it never received a session end that Redis had acknowledged.
+/// The new primary was cut off from the old primary, so it never received a session end that the old primary had
+/// stored.
 #[tokio::test]
 async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();

@@ -27,7 +27,8 @@ fn read_steps() -> Vec<Step> {
         .collect()
 }
 
-/// Removes white space whose amount depends on the length of an address.
+/// Replaces repeated spaces with one space, because the number of spaces in the output depends on the length of an
+/// address.
 fn without_repeated_spaces(text: &str) -> String {
     let lines = text
         .trim_end()

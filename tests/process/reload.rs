@@ -196,7 +196,8 @@ async fn keys_that_need_a_restart_are_reported() {
     .await;
 }
 
-/// A shorter limit applies to existing sessions at once. A change of the keys ends only sessions of the removed key.
+/// A shorter limit applies to existing sessions at once. If a key is removed, only the sessions whose tokens it signed
+/// lose access.
 #[tokio::test]
 async fn sessions_live_on_under_the_new_configuration() {
     let keys = tempfile::tempdir().unwrap();

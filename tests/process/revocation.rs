@@ -1,4 +1,5 @@
-//! Tests emergency revocations with two replicas, with the command line, and with a replica that has lost Redis.
+//! Tests emergency revocations with two replicas, on the command line, and with a replica that has lost its connection
+//! to Redis.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};

@@ -192,7 +192,7 @@ Options:
     );
 }
 
-/// The output shows a location and a fix for each finding. If all findings are notices, the command succeeds.
+/// The output shows a location and a fix for each finding. If no finding is an error, the command succeeds.
 #[test]
 fn lint_reports_findings_in_proxy_files() {
     let setup = Setup::memory();

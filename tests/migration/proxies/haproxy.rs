@@ -12,7 +12,7 @@ pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(Path::new("haproxy"), text, upstreams)
 }
 
-/// Starts HAProxy 2.8.
+/// Starts HAProxy 2.8, which `scripts/test.sh` installs.
 pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(&installed_path("haproxy"), text, upstreams)
 }

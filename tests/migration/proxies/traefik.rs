@@ -5,7 +5,8 @@ use crate::harness::Upstreams;
 use crate::support::deployment::installed_path;
 use crate::support::{free_port, loopback};
 
-/// Starts Traefik with a file for its file provider. A comment in the snippet names the static configuration.
+/// Starts Traefik with the snippet as a dynamic configuration file. A comment in a snippet may require a setting of the
+/// static configuration, which this function then adds.
 pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
     let address = loopback(free_port());
     let alias = match text.contains("aliasHeadersStrategy: delete") {

@@ -67,8 +67,8 @@ async fn with_only_the_address_changed_envoy_passes_a_404() {
     wait_for_warning(&harness, "authelia", hint).await;
 }
 
-/// If Curfew has no rules for paths, requests are allowed, but the return address begins with two slashes. With such
-/// rules, every request is denied.
+/// The path prefix ends in a slash, so the path in each check begins with two slashes. If Curfew has no rules for
+/// paths, only the return address is wrong. With such rules, Curfew denies every request.
 #[tokio::test]
 async fn a_slash_at_the_end_of_the_path_is_denied_if_a_rule_depends_on_paths() {
     let text = replace_check_url("/ext-authz/");
@@ -102,7 +102,7 @@ async fn with_address_and_path_changed_envoy_hides_the_reason_and_polling_counts
     let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
     assert_access_is_enforced(&harness, &session).await;
     assert_browser_endpoints_reach_application(&harness, &session).await;
-    // Envoy removes these headers from the answer to clients, because `allowed_client_headers` does not list them.
+    // Envoy removes `X-Session-Reason` from the answer to clients, because `allowed_client_headers` does not list it.
     let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;
     assert_eq!(answer.header_or_empty("content-type"), "text/plain");
     assert_eq!(answer.header("x-session-reason"), None);
