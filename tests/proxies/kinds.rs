@@ -63,7 +63,7 @@ pub struct Upstreams {
     pub public: Option<SocketAddr>,
     /// With a certificate, the proxy serves TLS and HTTP/3. Only the proxies in [`HTTP_3`] support this.
     pub certificate: Option<&'static Certificates>,
-    /// The policy that the checks name. The test sets the policy as the comment in the file describes.
+    /// The policy that the checks name. The test sets the policy as a comment in the proxy's file describes.
     pub policy: Option<&'static str>,
     /// Replacements that insert a mistake into the file.
     pub mistake: Replacements,

@@ -284,7 +284,7 @@ impl Environment {
         counts
     }
 
-    /// Adds the applications that a request reached to the counts, and records a wrong result.
+    /// Counts whether a request reached each application, and records a wrong result.
     fn count(&self, counts: &mut Counts, request: &str, session: Option<&CreatedSession>) {
         let (public, private) = (self.public.take(), self.private.take());
         counts.sent += 1;

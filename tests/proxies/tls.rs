@@ -64,8 +64,8 @@ const CASES: [Case; 5] = [
     },
 ];
 
-/// The proxies and their sections in the documentation. ingress-nginx and Traefik's provider for its annotations have
-/// no settings for TLS to the check. haproxy-ingress sends the check with Lua, over plaintext.
+/// The proxies and their sections in the documentation. ingress-nginx, and Traefik with the annotations of
+/// ingress-nginx, have no settings for TLS to Curfew. haproxy-ingress sends the checks with a Lua script, without TLS.
 const SECTIONS: [(&str, &str); 7] = [
     ("NGINX", "NGINX"),
     ("Traefik", "Traefik"),

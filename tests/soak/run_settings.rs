@@ -22,7 +22,7 @@ pub struct RunSettings {
     pub pause: Duration,
 }
 
-/// The number of workers.
+/// The number of tasks that send requests at the same time.
 pub const WORKERS: usize = 32;
 
 impl RunSettings {
@@ -57,8 +57,8 @@ impl RunSettings {
         }
     }
 
-    /// Returns the longest time until all replicas can read an activity from Redis. A replica writes the activity
-    /// after the touch interval, or a second after the end of a fault.
+    /// Returns the longest time until all replicas can read an activity from Redis. A replica writes the activity after
+    /// the touch interval. If a fault prevents this write, the replica tries again within a second after the fault.
     pub fn max_activity_lag(&self) -> Duration {
         self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }

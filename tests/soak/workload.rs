@@ -91,7 +91,7 @@ impl Workload {
         workers
     }
 
-    /// Stops the workers.
+    /// Tells the workers to stop, and waits for them. Panics if a worker has panicked.
     pub async fn stop_workers(&self, mut workers: JoinSet<()>) {
         self.is_closing.store(true, Ordering::Relaxed);
         while let Some(ended) = workers.join_next().await {
@@ -111,12 +111,11 @@ impl Workload {
         )
     }
 
-    /// Returns a random replica.
     fn random_replica(&self) -> &Curfew {
         &self.replicas[random(2)]
     }
 
-    /// Takes a random session and sends a request for it. Returns whether it sent a request.
+    /// Sends a request for a random session, or, in one of 50 calls, a forged token. Returns whether it sent a request.
     async fn send_random_request(&self) -> bool {
         if random(50) == 0 {
             let forged = format!("__Host-session=cfw1_{}", "A".repeat(72));

@@ -80,8 +80,7 @@ impl Compose {
             .collect()
     }
 
-    /// Returns the files of this repository that a service mounts. Each has its path in the container, and its
-    /// content.
+    /// Returns the files of this repository that a service mounts: the file name in the container, and the content.
     pub fn read_mounted_files(&self, service: &str) -> Vec<(String, String)> {
         let mounts = self.mounts(service).into_iter();
         let files = mounts.filter(|mount| mount.source.starts_with("./"));
@@ -180,7 +179,8 @@ fn ports_are_published_on_loopback_only() {
     }
 }
 
-/// No service starts before its dependencies, and each has a health check.
+/// No service starts before its dependencies. Each service has a health check, except `keys`, which only creates files,
+/// and the application.
 #[test]
 fn services_wait_for_dependencies_and_have_health_checks() {
     let compose = Compose::read();

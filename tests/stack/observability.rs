@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes both replicas. It evaluates its rules, and answers the queries of the dashboard.
+//! A real Prometheus scrapes both replicas, answers the queries of the dashboard, and evaluates all alerts without an
+//! error.
 
 use std::process::Command;
 

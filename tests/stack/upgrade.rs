@@ -72,7 +72,7 @@ impl Slot {
     }
 }
 
-/// Sends requests until the end of the test, and counts whether their status is the expected one.
+/// Sends requests until the end of the test, and counts the answers with the expected status and the wrong answers.
 async fn send_requests(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: u16) {
     let client = client();
     while !counts.stop.load(Ordering::Relaxed) {

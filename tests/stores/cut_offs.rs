@@ -94,7 +94,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     assert_eq!(reader.full_cut_off_read_count().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(CUT_OFF_COUNT);
     assert!(bytes < 32.0, "{bytes} bytes for each entry");
-    // Replies are at most one page long, so no command is slow.
+    // The reader asks for a limited number of cut-offs at a time, so no command is slow.
     let slow: Vec<redis::Value> = server.command(&[b"SLOWLOG", b"GET"]);
     assert!(slow.is_empty(), "{slow:?}");
     for number in CUT_OFF_COUNT..CUT_OFF_COUNT + 5 {
@@ -199,7 +199,8 @@ async fn replicas_bound_the_set_without_losing_a_cut_off() {
             let known = replica.known_cut_off(&subject(number));
             assert!(known >= Some(at(number)), "{number}: {known:?}");
         }
-        // For a subject without its own cut-off, only sessions older than the oldest cut-offs end.
+        // The general cut-off has replaced the oldest cut-offs. It applies to a subject without its own cut-off, and
+        // must not be later than the remaining cut-offs.
         let other = replica.known_cut_off(&subject(9999));
         assert!(
             other < Some(at(1500 - MAX_CUT_OFFS as u32 + 101)),
@@ -249,7 +250,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     }
     read_cut_offs(&replica).await;
     let primary = group.primary_index();
-    // The other servers do not have the third cut-off.
+    // Removes the third cut-off from Redis, as if the fail-over below had lost it.
     for server in &group.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);
     }
@@ -304,7 +305,7 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     );
 }
 
-/// After a fail-over loses a rule, all replicas that have read the rule still apply it.
+/// After a fail-over loses a revocation rule, all replicas that have read this rule still apply it.
 #[tokio::test]
 async fn replicas_keep_rules_that_redis_lost() {
     let server = RedisServer::start();
@@ -337,7 +338,7 @@ async fn replicas_keep_rules_that_redis_lost() {
     read_cut_offs(&two).await;
     assert!(two.is_ended_by_rule(&new_session()));
     assert_eq!(two.full_cut_off_read_count().await, 0);
-    // A replica that has not read the rules yet reads them when it loads a session.
+    // A replica that has not read the revocation rules yet reads them when it loads a session.
     one.create(ID, &new_session()).await.unwrap();
     let three = ConnectedStore::connect(settings(&server.url())).await;
     three.load(ID).await.unwrap();
@@ -352,13 +353,14 @@ async fn replicas_keep_rules_that_redis_lost() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A replica sets a cut-off.
+    /// A replica sets a cut-off. The fields are whether it is the second replica, the number of the subject, and the
+    /// time.
     Set(bool, u32, u64),
     /// A replica of the previous version of Curfew sets a cut-off.
     SetByPreviousVersion(u32, u64),
     /// A replica reads the set.
     Read(bool),
-    /// The store loses some of its cut-offs.
+    /// The store loses the cut-off of the subject with this number.
     Lose(u32),
     /// The store loses all cut-offs.
     LoseAll,

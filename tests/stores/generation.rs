@@ -117,7 +117,7 @@ async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     assert_eq!(last_loss(&store, ID).await, None);
 }
 
-/// Starts a store as an operator's command does. Such a store answers no checks.
+/// Starts a store as the commands of `curfew` do. Such a store answers no checks.
 async fn start_command_store(server: &RedisServer) -> ConnectedStore {
     let store = RedisStore::new(
         settings(&server.url()),

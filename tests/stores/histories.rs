@@ -1,4 +1,4 @@
-//! Runs the same random histories on a model of the rules, on the embedded store and on Redis.
+//! Runs the same random histories on a model of the session limits, on the embedded store and on Redis.
 //!
 //! The model does not call the code that it checks. It predicts which recorded activities (touches) a crash loses.
 //! Every difference between a verdict of the model and a verdict of a store is an error.
@@ -90,7 +90,8 @@ impl Model {
         let seen = session
             .pending
             .map_or(session.written, |(_, at)| at.max(session.written));
-        // A longer idle limit cannot keep the session after its record expires, one hour after the first idle limit.
+        // The record expires one hour after the first idle limit. So even with a longer idle limit, the session ends
+        // one minute before this time.
         let idle = idle.min(session.idle_at_start + 3600 - 60);
         let end_reason = if now >= session.started + ABSOLUTE_LIMIT_SECONDS {
             Some("absolute_timeout")

@@ -159,7 +159,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Runs all conformance suites.
+/// Runs all conformance suites, and then asserts that the cut-offs can be read.
 async fn run_all_suites(store: &RedisStore) {
     conformance::run(store, now()).await;
     conformance::run_queue(store, now()).await;

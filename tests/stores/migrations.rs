@@ -101,7 +101,7 @@ async fn migrations_upgrade_100_000_live_sessions_while_checks_go_on() {
         "{schema_after_timeout:?}"
     );
 
-    // Two more migrations run at once, while sessions are checked, touched and ended.
+    // Two more migrations run at the same time, while sessions are checked, touched and ended.
     let other = ConnectedStore::connect(settings(&server.url())).await;
     let checks = ConnectedStore::connect(settings(&server.url())).await;
     let done = CancellationToken::new();

@@ -126,7 +126,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     let ended = store.end(other, EndRequest::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let confirmation = store.wait_replicated(other);
-    // Checks do not wait for this command.
+    // While Curfew waits for the replica of Redis, it still answers checks.
     let checks = async {
         for _ in 0..20 {
             let load = tokio::time::timeout(Duration::from_millis(200), store.load(other));

@@ -1,4 +1,5 @@
-//! Runs the conformance suite on every topology, without a wrapper and with each wrapper, and tests fail-overs.
+//! Runs the conformance suite on every topology of Redis, and tests fail-overs. The suite runs on the plain store and
+//! with each store wrapper, such as the near cache.
 
 use curfew::clock::SteadyClock;
 use curfew::secret::Secret;
@@ -16,8 +17,7 @@ use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// Runs the suite on the store without a wrapper, with each wrapper, and with all wrappers in the order of the
-/// service.
+/// Runs the suite on the plain store, with each wrapper, and with all wrappers in the order that the service uses.
 async fn run_suite_with_each_wrapper(store: &Arc<RedisStore>) {
     run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());

@@ -88,8 +88,9 @@ fn http_request(target: &str, host: &str, header_lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{header_lines}Connection: close\r\n\r\n")
 }
 
-/// Sends the targets of [`path_tricks`], changed for the path and the prefix that Curfew's rules make public. A
-/// request may reach the application only if its path is exactly the public path or below the public prefix.
+/// Sends the targets of [`path_tricks`] with another public path in place of `/sign-in`: the path or the prefix that
+/// Curfew's rules make public. A request may reach the application only if its path is exactly the public path or below
+/// the public prefix.
 pub async fn path_tricks_with_rules(harness: &mut Harness) {
     let session = harness.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\n", session.cookie());

@@ -85,7 +85,7 @@ pub async fn event_stream(harness: &mut Harness) {
     harness.assert_denied(&answer, "no_credential");
 }
 
-/// Reads from the stream until the text contains `end`, and returns the text.
+/// Reads from the connection until the text contains `end`, and returns the text.
 async fn read_until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];

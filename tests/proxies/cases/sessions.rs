@@ -111,7 +111,7 @@ pub async fn other_policy(harness: &mut Harness) {
     );
     let fresh = harness.curfew.sign_in("alice").await;
     harness.assert_allowed(&harness.get(&fresh, "/").await, "alice");
-    // This policy counts only navigations of the whole page.
+    // The policy `strict` counts only navigations as activity. A request for an `iframe` is not a navigation.
     for (dest, counts) in [("iframe", false), ("document", true)] {
         let session = harness.curfew.sign_in("alice").await;
         harness.curfew.age(&session, "8m").await;

@@ -27,7 +27,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         ),
     };
     let mut replacements = vec![
-        // Turns off the admin listener, because several proxies run at once. Turns on HTTP/2 without TLS.
+        // Turns off the admin listener, because several proxies run at the same time. Turns on HTTP/2 without TLS.
         (
             "\tservers {",
             match upstreams.certificate {

@@ -15,7 +15,7 @@ pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
     start(Path::new("haproxy"), upstreams)
 }
 
-/// Starts HAProxy 2.8.
+/// Starts HAProxy 2.8, which `scripts/test.sh` installs.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
     start(&installed_path("haproxy"), upstreams)
 }

@@ -1,5 +1,5 @@
-//! Traefik with its provider for the annotations of ingress-nginx. A fake API server returns the objects of
-//! `deploy/traefik/ingress-nginx.yaml`.
+//! Traefik, which reads the annotations of ingress-nginx with its provider `kubernetesIngressNGINX`. A fake Kubernetes
+//! API server returns the objects of `deploy/traefik/ingress-nginx.yaml`.
 
 use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
