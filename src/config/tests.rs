@@ -197,7 +197,7 @@ fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
         ),
         (
             "policies: {Strict: {}}",
-            "curfew.yaml: policies.Strict: a policy name is 1 to 64 characters out of a-z, 0-9, `-` and `_`",
+            "curfew.yaml: policies.Strict: a policy name must have 1 to 64 characters from a-z, 0-9, `-` and `_`",
         ),
         (
             "{default_policy: strict, policies: {lax: {}}}",
@@ -393,7 +393,10 @@ fn deeply_nested_and_huge_files_are_rejected() {
     }
     for (text, expected) in [
         (deep, "line 101: the YAML is nested more than 100"),
-        (laughs, "more than 64 MiB with aliases expanded"),
+        (
+            laughs,
+            "more than 64 MiB after the expansion of its aliases",
+        ),
     ] {
         let error = load_text(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

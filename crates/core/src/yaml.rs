@@ -26,7 +26,7 @@ pub enum YamlError {
     #[error("line {0}: the YAML is nested more than {MAX_NESTING_LEVELS} levels deep")]
     TooDeep(usize),
     /// The expanded document exceeds [`MAX_EXPANDED_BYTES`]. The value is the line, counted from 1.
-    #[error("line {0}: the YAML has more than 64 MiB with aliases expanded")]
+    #[error("line {0}: the YAML has more than 64 MiB after the expansion of its aliases")]
     TooLarge(usize),
 }
 

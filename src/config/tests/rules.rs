@@ -136,7 +136,7 @@ fn mistakes_in_rules_are_reported_with_their_key() {
         ),
         (
             "rules: [{host: [good.example, 'bad:80']}]",
-            "rules.0.host.1 = \"bad:80\": not a host such as app.example.com",
+            "rules.0.host.1 = \"bad:80\": must be a host such as app.example.com",
         ),
         (
             "rules: [{path: /}, {path: /a/../b}]",

@@ -60,8 +60,8 @@ async fn invalid_metadata_and_keys_start_no_sign_in() {
         *fixture.provider.keys.lock() = keys;
         assert_eq!(
             sign_in_error(&fixture).await,
-            "identity provider unavailable: invalid keys: no key for signatures with RSA, P-256, \
-             P-384 or Ed25519"
+            "identity provider unavailable: invalid keys: no key that can verify signatures (RSA, P-256, \
+             P-384 or Ed25519)"
         );
     }
     // A failure is not cached.

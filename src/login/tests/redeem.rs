@@ -135,10 +135,13 @@ async fn an_invalid_id_token_is_refused() {
         (json!({ "aud": ["curfew", "api"] }), "unexpected audience"),
         (json!({ "azp": "other" }), "unexpected audience"),
         (json!({ "exp": now - 30 }), "expired, or without `exp`"),
-        (json!({ "iat": now + 31 }), "not valid yet"),
+        (
+            json!({ "iat": now + 31 }),
+            "not valid yet: `nbf`, `iat` or `auth_time` is in the future",
+        ),
         (
             json!({ "sub": "" }),
-            "missing or invalid subject, or invalid attributes",
+            "missing or invalid subject, or a claim that is not valid as an attribute",
         ),
     ] {
         fixture.grant(&fixture.id_token(&changes));
@@ -152,15 +155,15 @@ async fn an_invalid_id_token_is_refused() {
     for (id_token, why) in [
         (
             sign(&json!({ "alg": "none", "kid": "one" })),
-            "algorithm not allowed for this issuer",
+            "the signature algorithm is not in `algorithms` of this issuer",
         ),
         (
             sign(&json!({ "alg": "HS256", "kid": "one" })),
-            "algorithm not allowed for this issuer",
+            "the signature algorithm is not in `algorithms` of this issuer",
         ),
         (
             foreign.token(&claims),
-            "algorithm not allowed for this issuer",
+            "the signature algorithm is not in `algorithms` of this issuer",
         ),
         (
             sign(&json!({ "alg": "RS256", "kid": "one" })) + "AAAA",
@@ -168,7 +171,7 @@ async fn an_invalid_id_token_is_refused() {
         ),
         (
             sign(&json!({ "alg": "RS256", "kid": "one", "typ": "at+jwt" })),
-            "unexpected `typ` header or `events` claim",
+            "token for another purpose: unexpected `typ` header, or unexpected `events` claim",
         ),
         ("none".to_owned(), "not a signed JWT of a supported type"),
     ] {
@@ -199,7 +202,8 @@ async fn unknown_keys_trigger_at_most_one_fetch_in_ten_seconds() {
     let rotated = jwt::SigningKey::rsa("two");
     *fixture.provider.keys.lock() = vec![rotated.jwk()];
     fixture.grant(&rotated.token(&claims));
-    let unknown = "invalid response of the identity provider: unknown key ID";
+    let unknown = "invalid response of the identity provider: the issuer has no key with the key ID and the algorithm of \
+                   the token";
     let early = fixture.redeem_at(START.plus(9 * SECOND)).await;
     assert_eq!(early.unwrap_err().to_string(), unknown);
     assert_eq!(fetches(), 1, "no second fetch within ten seconds");

@@ -94,10 +94,13 @@ async fn a_signed_response_is_verified() {
         ),
         (
             key.sign(&json!({ "alg": "none" }), &signed(&json!({}))),
-            "algorithm not allowed for this issuer",
+            "the signature algorithm is not in `algorithms` of this issuer",
         ),
         (key.token(&signed(&json!({}))) + "AAAA", "invalid signature"),
-        (unknown.token(&signed(&json!({}))), "unknown key ID"),
+        (
+            unknown.token(&signed(&json!({}))),
+            "the issuer has no key with the key ID and the algorithm of the token",
+        ),
         (
             signed(&json!({})).to_string(),
             "not a signed JWT of a supported type",

@@ -15,7 +15,7 @@ pub enum HostPattern {
 /// The text is neither a host nor a host pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a host such as app.example.com or a wildcard such as *.example.com; a scheme or port is not allowed"
+    "must be a host such as app.example.com, or a wildcard such as *.example.com, without a scheme and without a port"
 )]
 pub struct HostPatternError;
 

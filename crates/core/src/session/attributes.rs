@@ -21,16 +21,19 @@ const ATTRIBUTE_END: char = '\u{1e}';
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
     /// The name has an invalid character or length.
-    #[error("an attribute name is 1 to 64 characters out of a-z, 0-9, `-` and `_`")]
+    #[error("an attribute name must have 1 to 64 characters from a-z, 0-9, `-` and `_`")]
     Name,
     /// The value cannot be written into a header.
     #[error(
-        "attribute `{0}`: a value is at most 1024 bytes without control characters, without white \
-         space at its ends and, in `groups`, without commas"
+        "attribute `{0}`: a value must have at most 1024 bytes, no control characters, and no white space at its start \
+         or end; a value of `groups` must also have no comma"
     )]
     Value(String),
     /// All names and values together exceed [`Attributes::MAX_BYTES`].
-    #[error("attributes have at most {} bytes in total", Attributes::MAX_BYTES)]
+    #[error(
+        "attributes must have at most {} bytes in total",
+        Attributes::MAX_BYTES
+    )]
     TooLarge,
 }
 

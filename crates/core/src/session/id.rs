@@ -97,7 +97,7 @@ impl Hasher for SessionIdHasher {
 
 /// The text is not 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session ID is 32 hexadecimal digits")]
+#[error("a session ID must have 32 hexadecimal digits")]
 pub struct ParseSessionIdError;
 
 impl FromStr for SessionId {

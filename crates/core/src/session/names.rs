@@ -9,10 +9,12 @@ use super::SessionId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is not a policy name.
-    #[error("a policy name is 1 to 64 characters out of a-z, 0-9, `-` and `_`")]
+    #[error("a policy name must have 1 to 64 characters from a-z, 0-9, `-` and `_`")]
     Policy,
     /// The text is not a subject.
-    #[error("a subject is 1 to 255 bytes without control characters or white space at its ends")]
+    #[error(
+        "a subject must have 1 to 255 bytes, no control characters, and no white space at its start or end"
+    )]
     Subject,
 }
 

@@ -190,7 +190,10 @@ fn aliases_are_followed_up_to_a_limit() {
         billion_laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
     let error = lint(&billion_laughs, &LIMITS).unwrap_err().to_string();
-    assert!(error.contains("with aliases expanded"), "{error}");
+    assert!(
+        error.contains("after the expansion of its aliases"),
+        "{error}"
+    );
 }
 
 #[test]

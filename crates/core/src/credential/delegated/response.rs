@@ -30,7 +30,10 @@ pub struct AllowedResponse {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableResponse {
     /// Neither the response nor the request has the session key.
-    #[error("no session key in the response or the request")]
+    #[error(
+        "neither the response nor the request has the value that identifies the session (session_cookie, session_header \
+         or session_claim)"
+    )]
     MissingKey,
     /// The subject is missing or invalid.
     #[error("missing or invalid subject in the header `{0}`")]
@@ -39,7 +42,10 @@ pub enum UnusableResponse {
     #[error("invalid authentication time in the header `{0}`")]
     AuthTime(HeaderName),
     /// An attribute is invalid.
-    #[error("the subject has attributes that a header cannot carry")]
+    #[error(
+        "the attributes of the subject, such as the groups, are too long or have characters that a header cannot \
+         contain"
+    )]
     Attributes,
 }
 

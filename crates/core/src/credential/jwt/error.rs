@@ -8,13 +8,13 @@ pub enum InvalidJwt {
     #[error("token too large")]
     TooLarge,
     /// The configuration does not allow this algorithm for the issuer.
-    #[error("algorithm not allowed for this issuer")]
+    #[error("the signature algorithm is not in `algorithms` of this issuer")]
     Algorithm,
     /// The `typ` header does not fit the purpose of the token, or the token has an `events` claim.
-    #[error("unexpected `typ` header or `events` claim")]
+    #[error("token for another purpose: unexpected `typ` header, or unexpected `events` claim")]
     Type,
     /// No key of the issuer fits the key ID and the algorithm of the token.
-    #[error("unknown key ID")]
+    #[error("the issuer has no key with the key ID and the algorithm of the token")]
     UnknownKey,
     /// The signature does not match.
     #[error("invalid signature")]
@@ -29,7 +29,7 @@ pub enum InvalidJwt {
     #[error("expired, or without `exp`")]
     Expired,
     /// The token is not valid yet, or its issue time or authentication time is in the future.
-    #[error("not valid yet")]
+    #[error("not valid yet: `nbf`, `iat` or `auth_time` is in the future")]
     NotYetValid,
     /// The ID token has no `iat`.
     #[error("missing `iat`")]
@@ -44,6 +44,6 @@ pub enum InvalidJwt {
     #[error("unverified email address as subject")]
     UnverifiedEmail,
     /// The subject is missing or invalid, or a claim is not valid as an attribute.
-    #[error("missing or invalid subject, or invalid attributes")]
+    #[error("missing or invalid subject, or a claim that is not valid as an attribute")]
     Subject,
 }

@@ -20,7 +20,7 @@ pub enum KeySetError {
     #[error("neither a JSON Web Key Set nor a public key in PEM")]
     Unreadable,
     /// No key of the set can verify signatures.
-    #[error("no key for signatures with RSA, P-256, P-384 or Ed25519")]
+    #[error("no key that can verify signatures (RSA, P-256, P-384 or Ed25519)")]
     Empty,
 }
 

@@ -41,7 +41,7 @@ pub enum InvalidNotice {
     #[error("missing or unsupported event")]
     Event,
     /// The notice has a nonce, so it may be an ID token.
-    #[error("unexpected nonce")]
+    #[error("unexpected `nonce`: the token may be an ID token")]
     Nonce,
     /// The notice has no subject, or a subject in a format that Curfew does not support.
     #[error("missing or unsupported subject")]
