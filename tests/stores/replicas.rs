@@ -154,7 +154,7 @@ async fn a_connection_to_a_replica_is_an_error() {
     });
     let connection_error = store.connection_error().await;
     assert!(
-        connection_error.contains("is a replica"),
+        connection_error.contains("is a Redis replica"),
         "{connection_error}"
     );
 }

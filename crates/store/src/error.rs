@@ -9,7 +9,7 @@ pub enum StoreError {
     #[error("unreadable record in the store: {0}")]
     Unreadable(&'static str),
     /// The store has reached its limit for the number of sessions.
-    #[error("the store is full: limit of {0} sessions reached")]
+    #[error("the store is full: limit of {0} sessions reached (store.max_sessions)")]
     Full(usize),
     /// The store has no free memory for the write.
     #[error("the store is full: {0}")]

@@ -78,7 +78,8 @@ impl<S: SessionStore> JournaledStore<S> {
                 while let Err(error) = self.replay().await {
                     tracing::warn!(
                         %error,
-                        "could not repeat recent session ends in the store after a possible loss of writes, retrying"
+                        "could not write recent session ends to the store again after a possible loss of writes; \
+                         retrying"
                     );
                     tokio::time::sleep(RETRY_DELAY).await;
                 }

@@ -209,7 +209,7 @@ impl RedisStore {
             record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
         });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
-            tracing::error!("Redis replied with the record of another session, reconnecting");
+            tracing::error!("Redis replied with the record of another session; reconnecting");
             self.managed_connection.invalidate_connection();
         }
         stored
@@ -238,7 +238,7 @@ impl RedisStore {
         };
         let reply: u8 = self.send_once(&replacement.call(&self.scripts)).await?;
         if reply == REPLACED_NOT_PUBLISHED {
-            tracing::debug!("the ACL denies PUBLISH on the invalidation channel");
+            tracing::debug!("the ACL of Redis denies PUBLISH on the invalidation channel");
         }
         Ok(reply != 0)
     }

@@ -351,15 +351,15 @@ impl Generation {
             WriteReason::First => tracing::info!(what, "generation marker written"),
             WriteReason::Empty => tracing::info!(
                 what,
-                "generation marker written: JSON Web Tokens and delegated services now start sessions only for later \
-                 sign-ins (for a new Redis, run `curfew migrate --new-store` before the first start)"
+                "generation marker written: JSON Web Tokens and delegated services now start sessions only for \
+                 sign-ins after this time (for a new Redis, run `curfew migrate --new-store` before the first start)"
             ),
             _ => {
                 self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     what,
-                    "Redis has lost data: JSON Web Tokens and delegated services now start sessions only for later \
-                     sign-ins"
+                    "Redis has lost data: JSON Web Tokens and delegated services now start sessions only for sign-ins \
+                     after this loss"
                 );
             }
         }

@@ -48,7 +48,7 @@ impl RedisStore {
         let confirmed = match waited {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "could not wait for Redis replicas");
+                tracing::debug!(%error, "could not wait for the confirmation of a change by Redis replicas");
                 0
             }
             Err(_) => 0,

@@ -85,7 +85,7 @@ impl SealedValue {
             let of = self.purpose;
             tracing::warn!(
                 of,
-                "could not decrypt a value in Redis with token.keys, replacing the value"
+                "could not decrypt a value in Redis with token.keys; replacing the value"
             );
             return None;
         };

@@ -44,7 +44,7 @@ impl Timekeeping {
             match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.process_record(Some(record))),
                 Ok(false) => {}
-                Err(error) => tracing::debug!(%error, "could not write the timeline"),
+                Err(error) => tracing::debug!(%error, "could not write the timeline to Redis"),
             }
         }
         Ok(())

@@ -26,7 +26,8 @@ pub enum ConnectError {
     Server(String),
     /// The server is a Redis replica and not a primary.
     #[error(
-        "{0} is a replica: use the address of its primary, or redis+sentinel:// or redis+cluster://"
+        "{0} is a Redis replica: set store.url to the address of its primary, or use redis+sentinel:// or \
+         redis+cluster://"
     )]
     Replica(Address),
     /// A newer version of Curfew wrote the records.

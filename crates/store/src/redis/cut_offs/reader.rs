@@ -266,7 +266,7 @@ impl RedisStore {
         let mut warnings = Vec::new();
         if let Some(error) = error {
             warnings.push(format!(
-                "could not read the revocations of other replicas, each check asks Redis: {error}"
+                "could not read the revocations of other replicas, so each check asks Redis: {error}"
             ));
         }
         let undecryptable = self.cut_offs.undecryptable_rules.load(Ordering::Relaxed);

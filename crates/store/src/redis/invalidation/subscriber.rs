@@ -155,13 +155,13 @@ impl RedisStore {
                 attempt += 1;
                 let pause = match error {
                     SubscriptionError::Transient(why) => {
-                        tracing::info!(%why, "invalidation channel lost, resubscribing");
+                        tracing::info!(%why, "subscription to the invalidation channel lost; subscribing again");
                         RETRY_DELAY
                     }
                     SubscriptionError::Denied(why) => {
                         let warning = format!(
-                            "the ACL denies the invalidation channel, so each check asks Redis: {why}; grant the ACL \
-                             user &{}ends +publish +subscribe",
+                            "the ACL of Redis denies the invalidation channel ({why}), so each check asks Redis: grant \
+                             the ACL user &{}ends +publish +subscribe",
                             self.managed_connection.settings().prefix
                         );
                         diagnostics.set_recommendations(DIAGNOSTICS_SOURCE, vec![warning]);

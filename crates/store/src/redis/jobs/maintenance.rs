@@ -67,7 +67,7 @@ impl RedisStore {
                 let current = policies.current();
                 let reconciled = background_store.reconcile(&current, diagnostics, replicas);
                 if let Err(error) = reconciled.await {
-                    tracing::debug!(%error, "could not check Redis, upgrade its records or rebuild its indexes, retrying");
+                    tracing::debug!(%error, "could not complete the maintenance of Redis (checks, upgrade of the records, rebuild of the indexes); retrying");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}
@@ -135,12 +135,16 @@ impl RedisStore {
         } else if must_begin && seconds_since_incompatible_replica < Some(UPGRADE_DELAY_SECONDS) {
             None
         } else {
-            tracing::info!(from = schema.found, to = schema.known, "upgrading records");
+            tracing::info!(
+                from = schema.found,
+                to = schema.known,
+                "upgrading the records in Redis to a newer schema"
+            );
             let done = self.migrate(Migration::Upgrade, policies, |_| {}).await?;
             tracing::info!(
                 upgraded = done.upgraded,
                 unreadable = done.unreadable,
-                "upgrade of records finished"
+                "upgrade of the records in Redis finished"
             );
             None
         };

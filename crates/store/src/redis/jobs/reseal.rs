@@ -100,7 +100,7 @@ impl RedisStore {
         let mut last_walk = None;
         loop {
             if let Err(error) = self.reseal_if_due(&mut last_walk, diagnostics).await {
-                tracing::debug!(%error, "could not seal records again, retrying");
+                tracing::debug!(%error, "could not seal the records again with the first key of token.keys; retrying");
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
         }

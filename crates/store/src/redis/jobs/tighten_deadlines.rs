@@ -52,7 +52,7 @@ impl RedisStore {
             .await?;
         this.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
             .await?;
-        tracing::info!("deadlines rescheduled for the current policies");
+        tracing::info!("deadline queue adjusted to the current policies");
         Ok(())
     }
 

@@ -73,7 +73,7 @@ impl ManagedConnection {
                     let lost = stop.run_until_cancelled(monitoring).await;
                     self.connection.send_replace(None);
                     let Some(why) = lost else { return Ok(()) };
-                    tracing::warn!(%why, "connection to Redis dropped, reconnecting");
+                    tracing::warn!(%why, "connection to Redis lost; reconnecting");
                     *self.last_failure.lock() = why;
                 }
                 Some(Err(error @ ConnectError::NewerSchema { .. })) => return Err(error),
@@ -81,7 +81,7 @@ impl ManagedConnection {
                     let error = error.to_string();
                     *self.last_failure.lock() = error.clone();
                     if error != last_error {
-                        tracing::error!(%error, "could not connect to Redis, retrying");
+                        tracing::error!(%error, "could not connect to Redis; retrying");
                         last_error = error;
                     }
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
@@ -195,11 +195,13 @@ impl ManagedConnection {
             {
                 match self.connect(connector, setup).await {
                     Ok(with_new_password) => {
-                        tracing::info!("password file changed, reconnected to Redis");
+                        tracing::info!(
+                            "reconnected to Redis with the new password from the password file"
+                        );
                         connected = with_new_password;
                     }
                     Err(error) => {
-                        tracing::error!(%error, "could not connect to Redis with the changed password file, keeping the old connection");
+                        tracing::error!(%error, "could not connect to Redis with the new password from the password file; the old connection stays in use");
                     }
                 }
             }
