@@ -20,7 +20,7 @@ impl Diagnostics {
             tracing::warn!(source, "{line}");
         }
         if lines.is_empty() && !before.is_empty() {
-            tracing::info!(source, "no recommendations left for this source");
+            tracing::info!(source, "earlier recommendations no longer apply");
         }
         *before = lines;
     }

@@ -39,7 +39,7 @@ impl ListenerMetrics {
             )?,
             tls_handshake_failures: registrar.counters(
                 "curfew_tls_handshake_failures_total",
-                "TLS handshakes of clients that failed.",
+                "Failed TLS handshakes of clients.",
                 &["listener"],
             )?,
             unknown_paths: registrar.counters(

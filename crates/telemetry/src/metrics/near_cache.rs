@@ -52,7 +52,7 @@ impl NearCacheMetrics {
             entries: registrar.gauge("curfew_near_cache_entries", "Sessions in the near cache.")?,
             usable: registrar.gauge(
                 "curfew_near_cache_usable",
-                "Whether the near cache is usable, because all invalidations arrive.",
+                "Whether the near cache is usable. It is usable while all invalidations arrive.",
             )?,
             end_delay: registrar.register(Histogram::with_opts(
                 HistogramOpts::new(

@@ -25,7 +25,7 @@ impl SessionMetrics {
             )?,
             webhooks: registrar.counters(
                 "curfew_webhooks_total",
-                "Webhook deliveries of session ends by result.",
+                "Deliveries of session ends to the webhook, by result.",
                 &["result"],
             )?,
         })

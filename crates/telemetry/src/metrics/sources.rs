@@ -24,7 +24,7 @@ impl SourceMetrics {
             )?,
             logins: registrar.counters(
                 "curfew_logins_total",
-                "OIDC logins by result.",
+                "Sign-ins with identity providers (OIDC), by result.",
                 &["provider", "result"],
             )?,
             revalidations: registrar.counters(

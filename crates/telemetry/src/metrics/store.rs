@@ -45,7 +45,7 @@ impl StoreMetrics {
             )?,
             unconfirmed: registrar.counter(
                 "curfew_unconfirmed_changes_total",
-                "Changes that too few replicas of the session store confirmed in time.",
+                "Changes that too few Redis replicas confirmed in time.",
             )?,
             ends_replayed: registrar.counter(
                 "curfew_ends_replayed_total",
@@ -61,7 +61,7 @@ impl StoreMetrics {
             )?,
             losses: registrar.counter(
                 "curfew_store_losses_total",
-                "Losses of data in the session store that this process has seen.",
+                "Losses of data that this process has detected in the session store.",
             )?,
             touches_written: registrar.counter(
                 "curfew_touches_written_total",
@@ -77,7 +77,8 @@ impl StoreMetrics {
             )?,
             cut_offs: registrar.gauge(
                 "curfew_cut_offs",
-                "Subjects with a cut-off that this replica has read. A cut-off is a time: all earlier sessions have ended.",
+                "Subjects with a cut-off that this replica has read. A cut-off is a time: all earlier sessions of the \
+                 subject have ended.",
             )?,
             cut_offs_fresh: registrar.gauge(
                 "curfew_cut_offs_fresh",
