@@ -189,7 +189,7 @@ fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
         ),
         (
             "policies: {default: {touch_interval: 8m}}",
-            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s), because a session can end too early by up to the touch interval"#,
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half of the shortest idle limit (7m 30s), because a session can end earlier than its idle limit by up to the touch interval"#,
         ),
         (
             "policies: {default: {activity: all}}",
@@ -245,7 +245,7 @@ fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
         ),
         (
             "cookie: {same_site: none, secure: false, name: s}",
-            r#"curfew.yaml: cookie.same_site = "none": `none` needs cookie.secure: browsers refuse it otherwise"#,
+            r#"curfew.yaml: cookie.same_site = "none": `none` needs cookie.secure = true: otherwise browsers refuse the cookie"#,
         ),
         (
             "cookie: {name: 'a b'}",

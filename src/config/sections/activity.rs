@@ -25,7 +25,10 @@ impl RawActivity {
             let parsed =
                 mistakes.record_error(&key, parsed.map_err(|_| "is not the name of a header"));
             if value.is_empty() || value.trim() != value {
-                mistakes.add(&key, "must be the header's value, such as \"1\"");
+                mistakes.add(
+                    &key,
+                    "must be a value of this header without white space at its start or end, such as \"1\"",
+                );
             }
             headers.push((parsed?, value.clone()));
         }

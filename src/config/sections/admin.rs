@@ -56,8 +56,8 @@ impl RawAdmin {
         if !self.groups.is_empty() && (self.url.is_none() || !has_providers) {
             mistakes.add(
                 "admin.groups",
-                "needs admin.url, to which providers redirect the browser, and login.providers, which supply \
-                 the groups",
+                "needs admin.url (providers redirect the browser to this address) and login.providers (the providers \
+                 that supply the groups)",
             );
         }
         let url = match &self.url {
@@ -78,7 +78,7 @@ impl RawAdmin {
         if self.trusted_proxies > 100 {
             mistakes.add(
                 "admin.trusted_proxies",
-                "must be at most 100: the number of your proxies in front of the listener",
+                "must be the number of your proxies in front of the admin listener, and at most 100",
             );
         }
         Ok(AdminConfig {

@@ -44,7 +44,10 @@ impl RawAssertion {
         let min = Duration::from_secs(1);
         let lifetime = mistakes.parse_duration("assertion.lifetime", &self.lifetime, min, HOUR);
         if self.issuer.is_empty() {
-            mistakes.add("assertion.issuer", "is missing");
+            mistakes.add(
+                "assertion.issuer",
+                "is empty: set it to the value of the claim `iss` in the assertions",
+            );
         }
         let read_key = |path: &String| {
             let pem = mistakes.read_file(key, path)?;

@@ -51,7 +51,9 @@ impl RawCookie {
             "strict" => Ok(cookie::SameSite::Strict),
             "lax" => Ok(cookie::SameSite::Lax),
             "none" if self.secure => Ok(cookie::SameSite::None),
-            "none" => Err("`none` needs cookie.secure: browsers refuse it otherwise"),
+            "none" => {
+                Err("`none` needs cookie.secure = true: otherwise browsers refuse the cookie")
+            }
             _ => Err("must be `strict`, `lax` or `none`"),
         };
         let same_site = mistakes.record_error("cookie.same_site", same_site);

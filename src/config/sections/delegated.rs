@@ -53,7 +53,7 @@ impl RawDelegated {
                 match default_service {
                     Some(other) => mistakes.add(
                         key("hosts"),
-                        format!("is missing here and in delegated.services.{other}: at most one service may omit it"),
+                        format!("is missing here and in delegated.services.{other}: only one service may omit `hosts`"),
                     ),
                     None => default_service = Some(name),
                 }

@@ -216,7 +216,10 @@ pub(super) fn parse_algorithms(
     mistakes: &mut Mistakes,
 ) -> Vec<Algorithm> {
     if texts.is_empty() {
-        mistakes.add(key, "is missing");
+        mistakes.add(
+            key,
+            "is missing: list the signature algorithms of the issuer's tokens, such as RS256",
+        );
     }
     let mut algorithms = Vec::new();
     for text in texts {
@@ -253,7 +256,11 @@ fn parse_issuer(
         ("session_claims", raw.session_claims.is_empty()),
     ] {
         if empty {
-            mistakes.add(key(part), "is missing");
+            mistakes.add(
+                key(part),
+                "is missing: each issuer needs `audience` (values of the claim `aud` that Curfew accepts) and \
+                 `session_claims` (the claims that identify a session)",
+            );
         }
     }
     if raw
@@ -299,7 +306,10 @@ fn parse_key_source(
 ) -> Valid<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
-        mistakes.add(key("issuer"), "is missing: the claim `iss` of its tokens");
+        mistakes.add(
+            key("issuer"),
+            "is missing: set it to the value of the claim `iss` in the tokens of this issuer",
+        );
     }
     if let Some(path) = &raw.jwks_file {
         if raw.jwks_url.is_some() {

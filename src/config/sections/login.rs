@@ -67,8 +67,7 @@ impl RawLogin {
             if !self.providers.is_empty() {
                 mistakes.add(
                     "login.url",
-                    "is missing: the public address of Curfew, such as \
-                     https://app.example.com",
+                    "is missing: set it to the public address of Curfew, such as https://app.example.com",
                 );
             }
             return Ok(None);
@@ -160,7 +159,10 @@ pub(in crate::config) fn set_sign_in_page(
         return;
     }
     if sign_in.return_parameter != "rd" {
-        mistakes.add("sign_in.return_parameter", "must be `rd` with login.url");
+        mistakes.add(
+            "sign_in.return_parameter",
+            "must be `rd` if login.url is set",
+        );
     }
     let base = base.trim_end_matches('/');
     if sign_in.allowed_hosts.is_empty()
@@ -201,7 +203,7 @@ pub(in crate::config) fn check_cookie_scope(
     if !is_in_scope(host) {
         mistakes.add(
             "login.url",
-            "the host of this URL is not within cookie.domain",
+            "the host of this URL is not within cookie.domain: set cookie.domain to this host or to a parent domain",
         );
     }
     for pattern in &sign_in.allowed_hosts {

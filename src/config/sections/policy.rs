@@ -215,7 +215,7 @@ pub(super) fn parse_preset(
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.add(
             &reason_key,
-            "is empty: give the reason, which the compliance report prints",
+            "is empty: give the reason for the looser limits, which the compliance report prints",
         );
     }
     let Some(name) = preset else {
@@ -312,7 +312,10 @@ fn parse_touch_interval(
         let half = humantime::format_duration(idle / 2);
         return mistakes.reject(
             key,
-            format!("must be less than half the shortest idle limit ({half}), because a session can end too early by up to the touch interval"),
+            format!(
+                "must be less than half of the shortest idle limit ({half}), because a session can end earlier than its \
+                 idle limit by up to the touch interval"
+            ),
         );
     }
     Ok(interval)

@@ -294,10 +294,16 @@ fn parse_tls(raw: &RawStore, is_enabled: bool, mistakes: &mut Mistakes) -> Valid
             Some((certificate?, Secret::new(key?)))
         }
         (Some(_), None) => {
-            return mistakes.reject("store.cert_file", "needs its key in store.key_file");
+            return mistakes.reject(
+                "store.cert_file",
+                "needs the key of this certificate in store.key_file",
+            );
         }
         (None, Some(_)) => {
-            return mistakes.reject("store.key_file", "needs its certificate in store.cert_file");
+            return mistakes.reject(
+                "store.key_file",
+                "needs the certificate of this key in store.cert_file",
+            );
         }
         (None, None) => None,
     };

@@ -149,13 +149,13 @@ impl RawListenerTls {
             (Some(_), None) => {
                 return mistakes.reject(
                     format!("{key}.cert_file"),
-                    format!("needs its key in {key}.key_file"),
+                    format!("needs the key of this certificate in {key}.key_file"),
                 );
             }
             (None, Some(_)) => {
                 return mistakes.reject(
                     format!("{key}.key_file"),
-                    format!("needs its certificate in {key}.cert_file"),
+                    format!("needs the certificate of this key in {key}.cert_file"),
                 );
             }
             (None, None) => {
@@ -192,7 +192,8 @@ impl RawListenerTls {
             return mistakes.reject(
                 names_key,
                 format!(
-                    "is empty: name the clients, or remove the key to accept every certificate of {key}.client_ca_file"
+                    "is empty: name the clients, or remove this setting to accept every certificate from the \
+                     authorities in {key}.client_ca_file"
                 ),
             );
         }

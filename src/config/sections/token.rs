@@ -62,8 +62,8 @@ impl RawToken {
             (None, true) => {
                 return mistakes.reject(
                     "token.keys",
-                    "is missing: sessions in Redis outlive this process, so the key that signs their \
-                     tokens must outlive it, too. Make a key with `curfew keygen`, and set the same key in \
+                    "is missing: sessions in Redis outlive this process, so the key that signs their tokens must \
+                     outlive the process, too. Make a key with `curfew keygen`, and set the same key in \
                      token.keys, token.keys_file or CURFEW__TOKEN__KEYS of every replica",
                 );
             }

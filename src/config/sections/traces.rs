@@ -47,7 +47,7 @@ impl RawTraces {
         if (url.scheme() == "https") != authorities.is_some() {
             return mistakes.reject(
                 "traces.ca_file",
-                "must be set if and only if traces.otlp_url is https://",
+                "must be set if traces.otlp_url is https://, and must not be set if traces.otlp_url is http://",
             );
         }
         Ok(Some(TraceSettings {

@@ -91,7 +91,7 @@ fn tls_needs_certificate_and_key() {
         ),
         (
             format!("key_file: {key}"),
-            "tls.check.key_file = \"KEY\": needs its certificate in tls.check.cert_file",
+            "tls.check.key_file = \"KEY\": needs the certificate of this key in tls.check.cert_file",
         ),
         (
             format!("client_ca_file: {authority}"),
@@ -121,15 +121,15 @@ fn tls_needs_certificate_and_key() {
             format!(
                 "cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, client_names: ''"
             ),
-            "tls.check.client_names = \"\": is empty: name the clients, or remove the key to accept every certificate of \
-             tls.check.client_ca_file",
+            "tls.check.client_names = \"\": is empty: name the clients, or remove this setting to accept every certificate \
+             from the authorities in tls.check.client_ca_file",
         ),
         (
             format!(
                 "cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, client_names: []"
             ),
-            "tls.check.client_names: is empty: name the clients, or remove the key to accept every certificate of \
-             tls.check.client_ca_file",
+            "tls.check.client_names: is empty: name the clients, or remove this setting to accept every certificate from \
+             the authorities in tls.check.client_ca_file",
         ),
         (
             format!("cert_file: {key}, key_file: {key}"),

@@ -85,7 +85,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
         ),
         (
             "{preset: pci-dss, idle: 1h, deviation_reason: ' '}",
-            ".deviation_reason = \" \": is empty: give the reason, which the compliance report prints",
+            ".deviation_reason = \" \": is empty: give the reason for the looser limits, which the compliance report prints",
         ),
     ] {
         assert_eq!(problems_of_policy(text), expected);
@@ -165,11 +165,11 @@ fn a_variant_only_tightens() {
     for (text, expected) in [
         (
             "{variants: [{groups: a, idle: 15m}]}",
-            ".variants.0.idle = \"15m\": must be shorter than policies.default.idle (15m): a variant only tightens",
+            ".variants.0.idle = \"15m\": must be shorter than policies.default.idle (15m): a variant can only shorten limits",
         ),
         (
             "{variants: [{groups: a, idle: 1m}, {groups: b, absolute: 13h}]}",
-            ".variants.1.absolute = \"13h\": must be shorter than policies.default.absolute (12h): a variant only tightens",
+            ".variants.1.absolute = \"13h\": must be shorter than policies.default.absolute (12h): a variant can only shorten limits",
         ),
         (
             "{variants: [{idle: 1m}]}",
@@ -185,7 +185,7 @@ fn a_variant_only_tightens() {
         ),
         (
             "{touch_interval: 5s, variants: [{groups: a, idle: 10s}]}",
-            ".touch_interval = \"5s\": must be less than half the shortest idle limit (5s)",
+            ".touch_interval = \"5s\": must be less than half of the shortest idle limit (5s)",
         ),
     ] {
         assert!(

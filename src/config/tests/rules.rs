@@ -216,7 +216,7 @@ fn mistakes_in_rules_are_reported_with_their_key() {
         ),
         (
             "activity: {background_headers: {x-poll: ''}}",
-            "activity.background_headers.x-poll = \"\": must be the header's value",
+            "activity.background_headers.x-poll = \"\": must be a value of this header",
         ),
     ] {
         let errors = problems_of_rules(text);

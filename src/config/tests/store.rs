@@ -48,7 +48,7 @@ fn conflicting_settings_are_rejected() {
         ),
         (
             "store: {url: 'rediss://a', cert_file: /dev/null}",
-            "store.cert_file = \"/dev/null\": needs its key in store.key_file",
+            "store.cert_file = \"/dev/null\": needs the key of this certificate in store.key_file",
         ),
         (
             "store: {url: 'redis+cluster://a/3'}",

@@ -155,7 +155,7 @@ impl RawService {
             Some(text) => parse_unreserved_header(&key("user_header"), text, mistakes),
             None => mistakes.reject(
                 key("user_header"),
-                "is missing: the response header with the subject",
+                "is missing: set it to the header of the service's response that contains the subject",
             ),
         };
         let mut optional_header = |part: &str, setting: &Option<String>| {
@@ -175,7 +175,7 @@ impl RawService {
             Some(text) => mistakes.parse_duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
             None => mistakes.reject(
                 key("lifetime"),
-                "is missing: the longest lifetime of its sessions, such as 7d",
+                "is missing: set it to the longest lifetime of the sessions of this service, such as 7d",
             ),
         };
         let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
@@ -261,8 +261,8 @@ fn parse_session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> V
             Ok(SessionKey::Claim(claim.clone()))
         }
         _ => {
-            let message = "set exactly one of session_cookie, session_header and session_claim: it \
-                         identifies a session";
+            let message = "set exactly one of session_cookie, session_header and session_claim, because its \
+                         value identifies a session";
             mistakes.reject(key("session_cookie"), message)
         }
     }

@@ -99,7 +99,7 @@ impl RawProvider {
         if self.client_id.is_empty() {
             mistakes.add(
                 key("client_id"),
-                "is missing: the OAuth client ID of Curfew at this provider",
+                "is missing: set it to the OAuth client ID of Curfew at this provider",
             );
         }
         let address = public_url(&self.issuer).filter(|url| {

@@ -194,7 +194,7 @@ fn parse_variant(
             mistakes.add(
                 key,
                 format!(
-                    "must be shorter than {policy_key}.{name} ({own}): a variant only tightens"
+                    "must be shorter than {policy_key}.{name} ({own}): a variant can only shorten limits"
                 ),
             );
         }
