@@ -71,7 +71,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| rulebook.policies.default_name().as_str());
     let Some((_, policy)) = rulebook.policies.get(name) else {
-        bail!("--policy: no policy of this name in the configuration: {name}");
+        bail!("--policy {name}: the configuration has no policy of this name");
     };
     if args.remembered && policy.remember.is_none() {
         bail!("--remembered: policies.{name} has no `remember`");
@@ -110,8 +110,8 @@ fn parse_headers(arguments: &[String]) -> anyhow::Result<HeaderMap> {
             let name = name.trim().parse::<HeaderName>().ok()?;
             Some((name, HeaderValue::from_str(value.trim()).ok()?))
         });
-        let (name, value) =
-            parsed.context("--header: must be like \"Sec-Fetch-Mode: navigate\"")?;
+        let (name, value) = parsed
+            .context("--header: must be a name and a value such as \"Sec-Fetch-Mode: navigate\"")?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -73,7 +73,7 @@ fn load_limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
-        bail!("--policy: no policy of this name in the configuration: {name}");
+        bail!("--policy {name}: the configuration has no policy of this name");
     };
     Ok(LintLimits {
         idle: policy.limits.idle,

@@ -93,7 +93,8 @@ async fn migrate(
     if is_terminal {
         let _ = writeln!(super::output::raw_stderr());
     }
-    let done = done.context("migration stopped early; run it again to continue")?;
+    let done =
+        done.context("could not complete the migration (run the command again to continue)")?;
     let verb = match migration {
         Migration::DryRun => "to upgrade",
         Migration::Upgrade => "upgraded",

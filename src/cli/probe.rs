@@ -122,13 +122,13 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let failed = report.failed_count();
     if failed > 0 && args.down {
         bail!(
-            "{failed} of {} checks failed: requests are served while Curfew is down (fail-open)",
+            "{failed} of {} steps failed: requests are served while Curfew is down (fail-open)",
             report.len()
         );
     }
     if failed > 0 {
         bail!(
-            "{failed} of {} checks failed: sessions are not enforced correctly",
+            "{failed} of {} steps failed: sessions are not enforced correctly",
             report.len()
         );
     }
@@ -329,7 +329,7 @@ async fn obtain_session(
 ) -> anyhow::Result<ProbeSession> {
     if let (Some(url), Some(idle)) = (&args.sign_in, args.idle) {
         let form = args.form.as_ref().context(
-            "CURFEW_PROBE_FORM is needed with --sign-in: the form fields, such as user=alice&password=…",
+            "CURFEW_PROBE_FORM is needed with --sign-in: set it to the form fields, such as user=alice&password=…",
         )?;
         return Ok(ProbeSession {
             cookie: client.sign_in(url, form).await?,
@@ -339,7 +339,7 @@ async fn obtain_session(
     }
     if let (Some(cookie), Some(idle)) = (&args.cookie, args.idle) {
         if !cookie.contains('=') {
-            bail!("--cookie: must be like session=VALUE");
+            bail!("--cookie: must be a name and a value such as session=VALUE");
         }
         return Ok(ProbeSession {
             cookie: Secret::new(cookie.clone()),
@@ -349,7 +349,8 @@ async fn obtain_session(
     }
     let (Some(api), Some(subject)) = (api, &args.subject) else {
         bail!(
-            "give --subject to start a session through the admin API, or --idle with --cookie or --sign-in"
+            "no session for the probe: give --subject to start a session through the admin API, or give --idle \
+             together with --cookie or --sign-in"
         );
     };
     let mut body = json!({ "subject": subject });

@@ -63,7 +63,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
-        bail!("--policy: no policy of this name in the configuration: {name}");
+        bail!("--policy {name}: the configuration has no policy of this name");
     };
     let limits = RenderLimits {
         idle: policy.limits.idle,

@@ -39,7 +39,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         if app.ephemeral_secrets().has_key_ring {
             tracing::warn!(
-                "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
+                "token.keys is not set: Curfew has generated a key for this process, and its tokens become invalid \
+                 when the process stops"
             );
         }
         print_addresses(&app).context("could not write to standard output")?;

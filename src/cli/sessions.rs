@@ -220,7 +220,7 @@ pub(super) fn require_replication(answer: &Value) -> anyhow::Result<()> {
     let (wanted, confirmed) = (count("wanted"), count("confirmed"));
     if confirmed < wanted {
         bail!(
-            "{confirmed} of {wanted} replicas of the store have confirmed the change: a fail-over could lose it; \
+            "only {confirmed} of {wanted} Redis replicas have confirmed the change: a fail-over could lose the change; \
              run the command again"
         );
     }

@@ -118,7 +118,7 @@ fn explain_reports_invalid_arguments() {
         ),
         (
             &["--url", url[1], "--policy", "none"],
-            "--policy: no policy of this name",
+            "--policy none: the configuration has no policy of this name",
         ),
         (
             &["--url", url[1], "--remembered"],
@@ -126,7 +126,7 @@ fn explain_reports_invalid_arguments() {
         ),
         (
             &["--url", url[1], "--header", "Sec-Fetch-Mode"],
-            "--header: must be like \"Sec-Fetch-Mode: navigate\"",
+            "--header: must be a name and a value such as \"Sec-Fetch-Mode: navigate\"",
         ),
     ] {
         let output_text = stderr_of_failure("explain", arguments);

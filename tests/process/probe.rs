@@ -53,7 +53,7 @@ fn the_probe_signs_in_with_a_form() {
         "{errors_without_form}"
     );
     assert!(
-        errors_without_idle.contains("--idle with --cookie or --sign-in"),
+        errors_without_idle.contains("--idle together with --cookie or --sign-in"),
         "{errors_without_idle}"
     );
 }
