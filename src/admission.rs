@@ -96,11 +96,14 @@ impl ConcurrencyLimit {
                     LimitKind::Connections => {
                         tracing::warn!(
                             listener,
-                            "connection limit reached, closing new connections"
+                            "connection limit reached (listen.max_connections); closing new connections"
                         );
                     }
                     LimitKind::Requests => {
-                        tracing::warn!(listener, "request limit reached, shedding with 503");
+                        tracing::warn!(
+                            listener,
+                            "request limit reached (listen.max_in_flight); answering new requests with 503"
+                        );
                     }
                 }
             }

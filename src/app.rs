@@ -380,7 +380,7 @@ impl App {
             .await
             .is_err()
         {
-            tracing::warn!("background tasks did not finish in time, aborting them");
+            tracing::warn!("background tasks did not finish in time; aborting these tasks");
             self.background.shutdown().await;
         }
         stop_ops.cancel();

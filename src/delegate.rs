@@ -160,7 +160,7 @@ impl Delegate {
         self.metrics
             .record_delegate_answer(name, answer_label, stopwatch.seconds());
         decision.map_err(|error| {
-            tracing::warn!(service = name, %error, "delegated auth service unavailable");
+            tracing::warn!(service = name, %error, "no usable answer from a delegated service");
             DenyReason::SourceUnavailable
         })
     }

@@ -71,7 +71,7 @@ pub enum IdentityError {
         error: std::io::Error,
     },
     /// The file has no certificate or no key.
-    #[error("{}: needs a PEM certificate and its key: {error}", path.display())]
+    #[error("{}: must contain a PEM certificate and its private key: {error}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

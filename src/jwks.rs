@@ -94,7 +94,7 @@ struct CachedKeys {
 
 /// The issuer has no usable keys: Curfew has not fetched any yet, or they are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("JWKS not available")]
+#[error("no usable keys of the issuer: its JWKS could not be fetched, or is too old")]
 pub struct NoKeys;
 
 impl IssuerKeys {

@@ -179,7 +179,7 @@ impl Lifecycle {
             {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::debug!(%error, session = %id, "could not acknowledge a published session end, retrying");
+                    tracing::debug!(%error, session = %id, "could not acknowledge a published session end; retrying");
                     tokio::time::sleep(ACK_RETRIES.1).await;
                 }
             }
@@ -292,7 +292,7 @@ impl Lifecycle {
             tracing::warn!(
                 wanted = replication.wanted,
                 confirmed = replication.confirmed,
-                "change not confirmed by enough Redis replicas in time"
+                "too few Redis replicas confirmed a change in time"
             );
         }
     }

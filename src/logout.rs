@@ -62,25 +62,25 @@ pub struct LogoutEndpoints {
 /// Why a notice was rejected.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("not a logout token")]
+    #[error("no readable logout notice in the request")]
     Unreadable,
     #[error("unknown issuer")]
     UnknownIssuer,
     #[error(transparent)]
     Invalid(InvalidNotice),
-    #[error("replayed: the jti was accepted before")]
+    #[error("replayed notice: a notice with the same `jti` was accepted before")]
     Replayed,
-    #[error("JWKS not available")]
+    #[error("no usable keys of the issuer: its JWKS could not be fetched, or is too old")]
     NoKeys,
     #[error("front-channel limit reached: too many logouts in a minute")]
     TooMany,
     #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
     #[error(
-        "the table of cut-offs is half full: only administrators and signed notices can add more"
+        "the table of cut-offs is half full: only the admin API and signed notices can add more cut-offs"
     )]
     CutOffsFull,
-    #[error("store unavailable")]
+    #[error("{0}")]
     Store(#[from] StoreError),
 }
 

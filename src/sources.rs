@@ -264,7 +264,7 @@ impl Sources {
             Err(VerificationError::NoKeys) => {
                 tracing::warn!(
                     issuer = source.issuer.issuer,
-                    "JWT not verified: JWKS unavailable"
+                    "could not verify a JWT: no usable keys (JWKS) of the issuer"
                 );
                 Err(CredentialError::Refused(DenyReason::SourceUnavailable))
             }

@@ -43,7 +43,7 @@ pub async fn run(sweeper: Live<Sweeper>, stop: CancellationToken) {
     {
         let sweeper = sweeper.current();
         if let Some(Err(error)) = stop.run_until_cancelled(sweeper.sweep()).await {
-            tracing::debug!(%error, "could not sweep the deadline queue");
+            tracing::debug!(%error, "could not process the deadline queue");
         }
     }
 }
@@ -60,7 +60,7 @@ pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
                 match current.stores.deadlines.tighten_deadlines(policies).await {
                     Ok(()) => applied_policies = Some(Arc::clone(policies)),
                     Err(error) => {
-                        tracing::debug!(%error, "could not adjust the deadline queue to the policies, retrying")
+                        tracing::debug!(%error, "could not adjust the deadline queue to the policies; retrying")
                     }
                 }
             }

@@ -388,7 +388,8 @@ impl LiveAssembly {
             if is_less_protected(&live_encryption.current(), encryption) {
                 tracing::warn!(
                     listener = name.as_str(),
-                    "tls.{0}: a reload does not turn off TLS or client certificates: restart required",
+                    "tls.{0}: restart required, because a reload does not turn off TLS or the verification of client \
+                     certificates",
                     name.as_str()
                 );
             } else {

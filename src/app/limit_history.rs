@@ -34,7 +34,7 @@ pub(super) async fn record_periodically(contracts: Live<Contracts>, stop: Cancel
                 match history.record_limits(&limits, now).await {
                     Ok(()) => recorded = Some((limits, Stopwatch::start())),
                     Err(error) => {
-                        tracing::debug!(%error, "could not write the limits to the history")
+                        tracing::debug!(%error, "could not write the absolute limits to the history in the store")
                     }
                 }
             }

@@ -189,7 +189,7 @@ async fn start_session(
             .await;
         }
         Err(error) => {
-            tracing::warn!(provider = provider.name(), %error, "could not start a session after login");
+            tracing::warn!(provider = provider.name(), %error, "could not start a session after a sign-in");
             let (status, text) = match error {
                 StartError::SessionLimitReached(_) => (
                     StatusCode::FORBIDDEN,

@@ -75,7 +75,7 @@ pub(super) async fn end_session_url(
         .end_session_url(id_token, return_url, DenyReason::SignedOut.as_str(), now)
         .await;
     url.unwrap_or_else(|error| {
-        tracing::warn!(provider = provider.name(), %error, "RP-initiated logout failed; only the local session ended");
+        tracing::warn!(provider = provider.name(), %error, "could not start an RP-initiated logout; only the session in Curfew ended");
         None
     })
 }

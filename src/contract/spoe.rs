@@ -49,7 +49,7 @@ impl SpopService for Agent {
         let permit = self.limit.take();
         let contracts = self.contracts.current();
         if message.name != CHECK_MESSAGE {
-            tracing::warn!(message = ?message.name, "unknown message from HAProxy");
+            tracing::warn!(message = ?message.name, "unknown SPOE message from HAProxy: Curfew answers only the message `check`");
             return Vec::new();
         }
         let headers = argument_text(message, "headers").and_then(headers::parse);

@@ -54,7 +54,7 @@ impl UnknownPaths {
                 class = class.as_str(),
                 served = "/auth-request, /forward-auth, /ext-authz/…, /policy/NAME/…",
                 hint,
-                "a request for a path that is not served"
+                "request for a path that the check listener does not serve"
             );
         }
         match hint {

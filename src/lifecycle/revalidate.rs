@@ -199,7 +199,7 @@ impl Lifecycle {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, session = %id, "could not store the answer of an identity provider, retrying");
+                    tracing::debug!(%error, session = %id, "could not store the answer of an identity provider; retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }

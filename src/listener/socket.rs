@@ -74,7 +74,7 @@ impl Socket {
         if bindable != addresses {
             tracing::warn!(
                 listener = name,
-                "no IPv6 on this machine: listening on {bindable:?}"
+                "no IPv6 on this machine: listening only on {bindable:?}"
             );
         }
         for address in bindable {

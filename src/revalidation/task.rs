@@ -42,7 +42,7 @@ impl RevalidationTask {
             Ok(Some(leased)) => leased,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, session = %slot.id, "could not take the lease for a revalidation");
+                tracing::debug!(%error, session = %slot.id, "could not reserve a revalidation for this replica");
                 return;
             }
         };
@@ -142,7 +142,7 @@ impl RevalidationTask {
 /// Logs that a session could not be ended. After the end of the lease, a replica asks the provider again, and gets
 /// the same answer.
 fn log_retry(id: SessionId, error: &StoreError) {
-    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
+    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused; retrying");
 }
 
 fn provider_actor(provider: &Provider) -> Actor {

@@ -186,8 +186,8 @@ async fn a_reload_changes_names_and_removes_no_protection() {
         eventually("the file is read again", async || reload_count() > before).await;
         assert_eq!(check(None), None);
         assert_eq!(check(client), Some(401));
-        let expected =
-            "tls.check: a reload does not turn off TLS or client certificates: restart required";
+        let expected = "tls.check: restart required, because a reload does not turn off TLS or the verification of client \
+                        certificates";
         assert!(curfew.log().contains(expected), "{}", curfew.log());
     }
     // A file that the configuration names can appear later than the configuration.

@@ -94,7 +94,8 @@ async fn assert_all_get_500(harness: &Harness, session: &CreatedSession) {
 async fn wait_for_warning(harness: &Harness, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
     let is_warning = |line: &str| {
-        let message = line.contains("\"a request for a path that is not served\"");
+        let message =
+            line.contains("\"request for a path that the check listener does not serve\"");
         message && line.contains(&class) && line.contains(hint) && line.contains("\"WARN\"")
     };
     eventually("Curfew warns", async || {

@@ -145,7 +145,7 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
         eventually("the log names the missing routes", async || {
             curfew
                 .log()
-                .contains("a request for a path that is not served")
+                .contains("request for a path that the check listener does not serve")
         })
         .await;
         let log = curfew.log();

@@ -122,8 +122,8 @@ fn shown_names(certificate: &EndEntityCert<'_>) -> String {
         .chain(certificate.valid_uri_names());
     let names: Vec<&str> = names.take(5).collect();
     let text = match names.is_empty() {
-        true => "it has no DNS name and no URI".to_owned(),
-        false => format!("it has {}", names.join(", ")),
+        true => "the certificate has no DNS name and no URI".to_owned(),
+        false => format!("the certificate has {}", names.join(", ")),
     };
     let shown = text.chars().map(|char| match char {
         ' '..='~' => char,
