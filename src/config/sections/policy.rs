@@ -215,7 +215,7 @@ pub(super) fn parse_preset(
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.add(
             &reason_key,
-            "is empty: give the reason for the looser limits, which the compliance report prints",
+            "is empty: give the reason for the looser limits; the compliance report prints this reason",
         );
     }
     let Some(name) = preset else {

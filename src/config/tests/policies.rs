@@ -85,7 +85,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
         ),
         (
             "{preset: pci-dss, idle: 1h, deviation_reason: ' '}",
-            ".deviation_reason = \" \": is empty: give the reason for the looser limits, which the compliance report prints",
+            ".deviation_reason = \" \": is empty: give the reason for the looser limits; the compliance report prints this reason",
         ),
     ] {
         assert_eq!(problems_of_policy(text), expected);
