@@ -77,7 +77,7 @@ enum Refusal {
     #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
     #[error(
-        "the table of cut-offs is half full: only the admin API and signed notices can add more cut-offs"
+        "the table of cut-offs is half full: only the admin API, the console and signed notices can add more cut-offs"
     )]
     CutOffsFull,
     #[error("{0}")]
