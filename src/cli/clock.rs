@@ -100,7 +100,9 @@ async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow
     // Retry, because another replica can write the timeline at the same time.
     while !store.accept_clock(accepted).await.context("store.url")? {
         if stopwatch.seconds() > TIMEOUT_SECONDS {
-            bail!("the clock of Redis is not stable; try again");
+            bail!(
+                "could not write the accepted clock: another replica changed the timeline during every attempt; try again"
+            );
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

@@ -125,7 +125,7 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
     }
 }
 
-/// A client cannot set the service's headers in a request that the service has not allowed.
+/// If the delegated service has not allowed a request, a client cannot set the headers that come from this service.
 #[tokio::test]
 async fn headers_of_the_service_are_empty_without_an_answer() {
     let (fixture, service) = start_with_delegate().await;

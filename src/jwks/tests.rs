@@ -154,7 +154,7 @@ async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
         );
     }
     assert_eq!(fixture.fetch_count(), 2);
-    // 600 tokens with invented key IDs in a minute cause only one fetch in ten seconds.
+    // Within a minute, 600 tokens with invented key IDs arrive. They cause at most one fetch every ten seconds.
     for _ in 0..600 {
         fixture.clock.advance(SECOND / 10);
         fixture

@@ -229,7 +229,7 @@ impl Lifecycle {
         };
         let (ended, walk_result) = tokio::join!(ending, self.parts.stores.walk.walk(sender));
         if let Err(error) = &walk_result {
-            tracing::warn!(%error, "could not end all revoked sessions; checks deny the other revoked sessions");
+            tracing::warn!(%error, "could not end some of the revoked sessions; checks still deny requests with these sessions");
         }
         audit::revocation_finished(rule, ended, walk_result.is_ok(), actor);
     }

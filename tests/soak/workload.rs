@@ -1,5 +1,5 @@
-//! The sessions, and the workers that use them. A worker takes a random session and acts according to its planned
-//! end. The worker records when the session started and when it was last used, and judges each answer with these
+//! The sessions, and the workers that use them. Each session has a planned end, such as a sign-out or the idle
+//! limit. A worker takes a random session, and uses it so that it ends as planned. The worker records when the session started and when it was last used, and judges each answer with these
 //! times.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -364,7 +364,7 @@ enum Step {
     Lose(u32),
     /// The store loses all cut-offs.
     LoseAll,
-    /// Redis trims the log.
+    /// Redis removes the oldest entries of the log of changes.
     Trim,
     /// All connections are lost.
     Disconnect,

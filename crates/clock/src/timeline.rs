@@ -25,7 +25,8 @@ pub(super) struct Tuning {
     pub(super) acceptance: AcceptanceRule,
     /// The largest difference between two clocks that agree, in milliseconds.
     pub(super) tolerance: i64,
-    /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
+    /// The maximum difference in speed between decision time and the boot-time clock of this machine, in microseconds
+    /// per millisecond.
     pub(super) rate: i64,
     /// A record counts as abandoned if no replica that agrees with the store's clock has refreshed it for this time, in
     /// milliseconds.

@@ -175,7 +175,8 @@ async fn create_session(store: &dyn SessionStore, now: Timestamp) -> (SessionId,
     (id, session)
 }
 
-/// Returns the touch that a check makes. Its interval is so short that a wrapper may write the touch at once.
+/// Returns a touch like that of a check of a proxy. The touch interval is so short that a store which buffers touches
+/// may write this touch at once.
 fn new_touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {

@@ -279,7 +279,8 @@ mod tests {
     }
 
     proptest! {
-        /// The interpolation search and a binary search return the same position, for hashes and for chosen keys.
+        /// The interpolation search and a binary search return the same position, for evenly
+        /// distributed keys and for clustered keys.
         #[test]
         fn the_interpolation_search_equals_a_binary_search(
             keys in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..200),

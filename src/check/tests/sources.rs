@@ -21,7 +21,7 @@ const NOT_APPLICABLE: &str = "–";
 
 type Cell = Pin<Box<dyn Future<Output = &'static str>>>;
 /// A statement of the table, and the function that tests the statement with a source.
-type TestedRule = (&'static str, fn(SourceKind) -> Cell);
+type TestedStatement = (&'static str, fn(SourceKind) -> Cell);
 
 /// Returns the table in the format of the page.
 fn table(cells: &[(&str, Vec<&str>)]) -> String {

@@ -144,8 +144,8 @@ pub(super) async fn check(
             ),
         ),
         RedirectEnd::OtherPage(url, code) => {
-            let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
-            report.add_unknown(RETURN_STEP, &seen);
+            let text = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
+            report.add_unknown(RETURN_STEP, &text);
         }
         RedirectEnd::Failed(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
     }

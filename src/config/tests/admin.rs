@@ -174,7 +174,7 @@ fn the_console_has_separate_limits() {
         ),
         (
             "admin: {trusted_proxies: 101}",
-            "admin.trusted_proxies = \"101\": must be at most 100",
+            "admin.trusted_proxies = \"101\": must be the number of your proxies",
         ),
         (
             "{policies: {curfew-console: {}}, default_policy: curfew-console}",

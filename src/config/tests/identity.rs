@@ -171,7 +171,7 @@ fn mistakes_in_identity_settings_are_reported() {
         ),
         (
             service(", hosts: 'https://a'"),
-            "delegated.services.s.hosts = \"https://a\": not a host",
+            "delegated.services.s.hosts = \"https://a\": must be a host",
         ),
         (
             "delegated: {services: {a: {preset: authelia, url: 'http://a/'}, b: {preset: authelia, url: 'http://a/'}}}".to_owned(),

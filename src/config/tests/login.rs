@@ -110,7 +110,7 @@ fn mistakes_in_login_settings_are_reported() {
             "",
             "sign_in: {allowed_hosts: [other.example.com]}",
             "sign_in.allowed_hosts",
-            "does not reach",
+            "do not send the session cookie",
         ),
         (
             "",

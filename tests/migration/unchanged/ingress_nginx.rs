@@ -4,7 +4,7 @@ use super::*;
 use crate::changed::request_with_another_host;
 use crate::snippet::{AUTHELIA_INGRESS_NGINX, OAUTH2_PROXY_INGRESS_NGINX, Snippet, replace_all};
 
-/// The snippets, the path of the check in each snippet, and the class of this path in Curfew's warning.
+/// The snippets, the path of the check in each snippet, and the class that Curfew logs for this path.
 const SNIPPETS: [(Snippet, &str, &str); 2] = [
     (
         AUTHELIA_INGRESS_NGINX,

@@ -139,7 +139,7 @@ pub async fn path_tricks_with_rules(harness: &mut Harness) {
     }
 }
 
-/// Returns the trick with `public_path` in place of `/sign-in`.
+/// Returns the misleading path `trick`, with `public_path` in place of `/sign-in`.
 fn trick_for_path(public_path: &str, trick: &str) -> String {
     let name = public_path.trim_start_matches('/');
     let (first, rest) = name.split_at(1);

@@ -181,9 +181,9 @@ proptest! {
         policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
     ) {
         let all: Vec<&str> = groups.iter().chain(&more).copied().collect();
-        let tighter = policy.limits_for_sign_in(remembered, &attributes_with_groups(&all));
-        let fewer_groups = policy.limits_for_sign_in(remembered, &attributes_with_groups(&groups));
-        prop_assert!(is_at_least_as_strict(tighter, fewer_groups));
+        let limits_of_all = policy.limits_for_sign_in(remembered, &attributes_with_groups(&all));
+        let limits_of_fewer = policy.limits_for_sign_in(remembered, &attributes_with_groups(&groups));
+        prop_assert!(is_at_least_as_strict(limits_of_all, limits_of_fewer));
     }
 
     /// If the home policy is not configured, the limits are at least as strict as the limits of every policy.

@@ -352,7 +352,7 @@ impl Generation {
             WriteReason::Empty => tracing::info!(
                 what,
                 "generation marker written: JSON Web Tokens and delegated services now start sessions only for \
-                 sign-ins after this time (for a new Redis, run `curfew migrate --new-store` before the first start)"
+                 sign-ins after this time (with a new Redis, `curfew migrate --new-store` before the first start avoids this)"
             ),
             _ => {
                 self.losses.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsBySource, StoreError};
 
-/// The longest time for which a process that stops waits until it has extended the marker.
+/// The maximum time that a stopping process spends on the extension of the generation marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]

@@ -23,7 +23,8 @@ pub struct ScriptTexts {
     pub rule: &'static str,
     /// Raises the schema version.
     pub schema: &'static str,
-    /// Writes the unchanged expiry of a session again, because `WAIT` counts from a write of its own connection.
+    /// Writes the expiry of a session again without a change. `WAIT` covers only the writes of its own connection, so a
+    /// write must precede it there.
     pub renew: &'static str,
     /// Changes the due time of a session in the deadline queue.
     pub postpone: &'static str,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::source_fixture::{RequestOptions, SignedIn, SourceFixture, SourceKind, denied};
-use super::{FROM_FIRST_REQUEST, NO, NOT_APPLICABLE, TestedRule, YES};
+use super::{FROM_FIRST_REQUEST, NO, NOT_APPLICABLE, TestedStatement, YES};
 use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
 use crate::lifecycle::StartError;
@@ -26,7 +26,7 @@ const ALLOW: Verdict = Verdict::Allow;
 
 macro_rules! rules {
     ($($text:literal => $observe:ident,)*) => {
-        pub(super) const ALL: &[TestedRule] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
+        pub(super) const ALL: &[TestedStatement] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
     };
 }
 

@@ -108,8 +108,8 @@ pub(super) fn provider_session_subject(issuer: &str, sid: &str) -> Subject {
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// Returns the pseudo-subject for one subject of a provider. A cut-off for it ends the sessions of Curfew that belong
-/// to this subject.
+/// Returns the pseudo-subject that stands for the subject `sub` of a provider. A cut-off for the pseudo-subject ends all
+/// sessions of the provider's subject.
 pub(super) fn provider_user_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))

@@ -1,8 +1,8 @@
 //! The marks of a cluster: small values, one in every 64th slot, which show whether a shard has lost its data. A mark
 //! moves with its slot.
 //!
-//! A shard that lost its data has lost its marks too. A mark contains the authenticated time of its last write, so
-//! that Curfew recognises a mark from an older copy. Curfew assumes that each shard owns ranges of at least 64 slots.
+//! A shard that lost its data has lost its marks too. A mark contains the time of its last write, protected by a MAC.
+//! So Curfew recognises a mark that comes from an older copy of the shard. Curfew assumes that each shard owns ranges of at least 64 slots.
 //! Then at least one of the two marks around a slot is on the same shard as the slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
