@@ -3,8 +3,8 @@ use http::{HeaderMap, Method};
 use super::{Detail, Original};
 use crate::policy::{
     Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
-    OnStoreFailure, PassiveReason, Policy, RequestTarget, Rule, RuleActivity, Rulebook, Terms,
-    classify, is_preflight,
+    OnStoreFailure, PassiveReason, Policy, RequestTarget, Rule, RuleActivity, Rulebook,
+    StreamSettings, Terms, classify, is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
@@ -142,6 +142,20 @@ impl<'a> RuleMatch<'a> {
         let home = home.policy.on_store_failure;
         self.policies()
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
+    }
+
+    /// The settings for a stream that this request opens: the strictest of all policies that apply, and of the rule.
+    #[must_use]
+    pub fn stream_settings(&self, home: &AppliedPolicy<'_>) -> StreamSettings {
+        let home = home.policy.streams;
+        let settings = self
+            .policies()
+            .fold(home, |all, policy| all.strictest(policy.streams));
+        let by_rule = self.terms.stream_activity.unwrap_or(settings.activity);
+        StreamSettings {
+            activity: settings.activity.min(by_rule),
+            ..settings
+        }
     }
 
     /// Decides on a request with a session. Examines, in this order: the limits and the state of the session, the

@@ -19,6 +19,7 @@ mod rulebook;
 mod rules;
 mod sign_in;
 pub mod standards;
+mod streams;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActi
 pub use rulebook::Rulebook;
 pub use rules::{MatchedRule, RequestTarget, Rules, RulesError};
 pub use sign_in::{Authentication, SignInSource};
+pub use streams::{StreamActivity, StreamSettings};
 
 /// The limits of sessions, and other settings for them. The configuration gives each policy a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Policy {
     pub bind: BindSettings,
     /// The behaviour of checks while the store is unavailable.
     pub on_store_failure: OnStoreFailure,
+    /// The behaviour of open streams.
+    pub streams: StreamSettings,
     /// The preset of a standard. Without `deviation_reason`, the limits must not exceed the ceilings of the preset.
     pub preset: Option<Preset>,
     /// The documented reason for a limit above the ceiling of the preset.
@@ -121,6 +125,7 @@ impl Policy {
             max_sessions: None,
             bind: BindSettings::default(),
             on_store_failure: OnStoreFailure::Deny,
+            streams: StreamSettings::default(),
             preset: None,
             deviation_reason: None,
         }

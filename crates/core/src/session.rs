@@ -21,7 +21,7 @@ mod tests;
 
 pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
-pub use decide::decide;
+pub use decide::{allowed_until, decide};
 pub use details::{Details, RefreshGrant};
 pub use id::{ParseSessionIdError, SessionId, SessionIdHashBuilder, SessionIdHasher, SessionMap};
 pub use limits::{CLOCK_MARGIN, Limits, MAX_COOKIE_AGE, MIN_TOMBSTONE_TTL};

@@ -1,5 +1,6 @@
 mod limits;
 mod sessions;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
 
 pub use limits::{RawRemember, RawVariant};
 pub(super) use limits::{check_preset, reject_unreachable};
+pub(super) use streams::parse_stream_activity;
 
 /// A policy. A limit that is not set comes from the preset, if there is one, or from the defaults
 /// in `docs/configuration.md`.
@@ -70,6 +72,14 @@ pub struct RawPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema_types::Duration>")]
     pub store_failure_grace: Option<String>,
+    /// `client_data` if data from the client inside an open stream counts as activity, or `off`.
+    #[schemars(extend("enum" = ["off", "client_data"]))]
+    pub stream_activity: Option<String>,
+    /// How long a stream stays open while Curfew cannot learn whether its session has ended.
+    #[schemars(with = "Option<schema_types::Duration>")]
+    pub stream_grace: Option<String>,
+    /// Whether the last event of an event stream tells the client why the stream ends.
+    pub stream_end_event: Option<bool>,
     /// The limits of sessions with "remember me".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remember: Option<RawRemember>,
@@ -185,6 +195,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
     let shortest = shortest.idle.unwrap_or(shortest.absolute);
     let touch_interval = parse_touch_interval(key, raw, shortest, mistakes);
     let on_store_failure = parse_on_store_failure(key, raw, mistakes);
+    let streams = streams::parse_streams(key, raw, mistakes);
     Ok(Policy {
         limits,
         remember: remember?,
@@ -194,6 +205,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
         max_sessions: max_sessions?,
         bind: bind?,
         on_store_failure: on_store_failure?,
+        streams: streams?,
         preset: preset?,
         deviation_reason: raw.deviation_reason.clone(),
     })

@@ -46,7 +46,7 @@ pub struct RawRule {
     #[schemars(with = "schema_types::StringList")]
     pub method: OneOrMany,
     /// The contract of the check: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`,
-    /// `layer`.
+    /// `layer`, `proxy`.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "schema_types::StringList")]
     pub contract: OneOrMany,
@@ -61,6 +61,10 @@ pub struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["touch", "passive"]))]
     pub activity: Option<String>,
+    /// `off` if data inside an open stream never counts as activity, or `client_data` if the policies decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["off", "client_data"]))]
+    pub stream_activity: Option<String>,
     /// Groups; the subject must be a member of at least one.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "schema_types::StringList")]
@@ -292,6 +296,11 @@ fn parse_terms(
         Some(_) => Err("must be `touch` or `passive`"),
     };
     let activity = mistakes.record_error(&format!("{key}.activity"), activity);
+    let stream_key = format!("{key}.stream_activity");
+    let stream_activity = raw.stream_activity.as_deref();
+    let stream_activity = stream_activity
+        .map(|word| super::policy::parse_stream_activity(&stream_key, word, mistakes))
+        .transpose();
     let cors_preflight = match &raw.cors_preflight {
         Some(word) => parse_access(&format!("{key}.cors_preflight"), word, mistakes),
         None => cors_preflight,
@@ -301,6 +310,7 @@ fn parse_terms(
         let ignored_keys = [
             ("policy", raw.policy.is_some()),
             ("activity", raw.activity.is_some()),
+            ("stream_activity", raw.stream_activity.is_some()),
             ("groups", !raw.groups.is_empty()),
             ("cors_preflight", raw.cors_preflight.is_some()),
         ];
@@ -318,6 +328,7 @@ fn parse_terms(
         policy: policy?,
         access,
         activity: activity?,
+        stream_activity: stream_activity?,
         groups: raw.groups.0.clone(),
         cors_preflight: cors_preflight?,
     })

@@ -16,17 +16,20 @@ pub enum Contract {
     Spoe,
     /// The tower layer inside a Rust service, without a proxy.
     Layer,
+    /// The proxy listener, where Curfew itself is the proxy.
+    Proxy,
 }
 
 impl Contract {
     /// Every contract.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AuthRequest,
         Self::ForwardAuth,
         Self::ExtAuthz,
         Self::ExtAuthzGrpc,
         Self::Spoe,
         Self::Layer,
+        Self::Proxy,
     ];
 
     /// The name in the configuration, in metrics and in audit events.
@@ -39,6 +42,7 @@ impl Contract {
             Self::ExtAuthzGrpc => "ext-authz-grpc",
             Self::Spoe => "spoe",
             Self::Layer => "layer",
+            Self::Proxy => "proxy",
         }
     }
 

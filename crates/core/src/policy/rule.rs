@@ -6,6 +6,8 @@ use http::Method;
 use super::contract::Contract;
 use super::host::HostPattern;
 use super::path::{AmbiguousPath, NormalPath};
+use super::streams::StreamActivity;
+
 use crate::session::PolicyName;
 
 /// A rule: the requests that it matches, and the terms that apply to them.
@@ -77,6 +79,9 @@ pub struct Terms {
     pub access: Access,
     /// Whether the request can count as activity.
     pub activity: RuleActivity,
+    /// Whether data inside an open stream can count as activity; `None` if the rule does not restrict this. A rule
+    /// cannot allow what a policy forbids.
+    pub stream_activity: Option<StreamActivity>,
     /// The required groups: the subject must be in at least one of them. An empty list requires no group.
     pub groups: Vec<String>,
     /// Whether a CORS preflight needs a session. Browsers send preflights without cookies.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
 
 /// Decides whether a request with `session` is allowed at `now`.
@@ -34,12 +36,22 @@ pub fn decide(
     Verdict::Allow
 }
 
+/// The time from which [`decide`] denies a request with this live session, if no activity follows.
+#[must_use]
+pub fn allowed_until(session: &Session, home: &Limits, request: &Limits) -> Timestamp {
+    first_limit(session, home, None).min(first_limit(session, request, request.max_auth_age))
+}
+
 /// Whether a live session has reached the absolute limit, the idle limit or the step-up limit in `limits`.
 fn has_reached_limit(session: &Session, limits: &Limits, now: Timestamp) -> bool {
-    let step_up_deadline = limits
-        .max_auth_age
-        .map_or(Timestamp::MAX, |age| session.started.plus(age));
-    now >= session.absolute_deadline(limits)
-        || now >= session.idle_deadline(limits)
-        || now >= step_up_deadline
+    now >= first_limit(session, limits, limits.max_auth_age)
+}
+
+/// When a live session reaches the first of the absolute limit, the idle limit and `max_auth_age`.
+fn first_limit(session: &Session, limits: &Limits, max_auth_age: Option<Duration>) -> Timestamp {
+    let step_up_deadline = max_auth_age.map_or(Timestamp::MAX, |age| session.started.plus(age));
+    session
+        .absolute_deadline(limits)
+        .min(session.idle_deadline(limits))
+        .min(step_up_deadline)
 }

@@ -316,6 +316,8 @@ proptest! {
         let needs_step_up = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
         let expected = if expected == ALLOW && needs_step_up { REAUTHENTICATE } else { expected };
         prop_assert_eq!(verdict(&session, &limits, now), expected);
+        let until = allowed_until(&session, &home, &limits);
+        prop_assert_eq!(decide(Some(&session), &home, &limits, now) == ALLOW, now < until);
     }
 
     /// An ended session never becomes live again, even after further operations and with other limits.
