@@ -8,6 +8,7 @@ mod access;
 mod action;
 mod denial;
 mod session;
+mod stream;
 
 pub use access::{
     AdminInterface, access_refused, admin_allowed, admin_refused, console_entered, console_refused,
@@ -21,6 +22,8 @@ pub use session::{
     session_binding_mismatch, session_changed, session_created, session_degraded,
     session_displaced, session_end_restored, session_ended, subject_revoked,
 };
+
+pub use stream::{CutStream, stream_cut};
 
 /// The tracing target of every audit event.
 pub const TARGET: &str = "curfew::audit";

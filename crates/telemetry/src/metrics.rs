@@ -7,6 +7,7 @@ mod near_cache;
 mod sessions;
 mod sources;
 mod store;
+mod streams;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -21,6 +22,7 @@ use crate::session::DenyReason;
 pub use near_cache::NearCacheMetrics;
 pub use sources::SourceMetrics;
 pub use store::StoreMetrics;
+pub use streams::StreamMetrics;
 
 /// Histogram buckets in seconds. The lowest buckets are for answers from memory, and the highest are for a store that
 /// does not respond.
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// Metrics of the near cache.
     pub near_cache: NearCacheMetrics,
+    /// Metrics of open streams.
+    pub streams: StreamMetrics,
 }
 
 impl Metrics {
@@ -75,6 +79,7 @@ impl Metrics {
             sources: SourceMetrics::new(&registrar)?,
             store: StoreMetrics::new(&registrar)?,
             near_cache: NearCacheMetrics::new(&registrar)?,
+            streams: StreamMetrics::new(&registrar)?,
             registry,
         })
     }

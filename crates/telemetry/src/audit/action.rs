@@ -39,6 +39,8 @@ pub enum AuditAction {
     SessionDegraded,
     /// A bound session was used from another network or browser.
     SessionBindingMismatch,
+    /// An open stream, such as a WebSocket, was cut.
+    StreamCut,
     /// A request was denied.
     SessionDenied,
     /// Many requests were denied in the same second. This event counts the denials that have no event of their own.
@@ -51,7 +53,7 @@ pub enum AuditAction {
 
 impl AuditAction {
     /// All actions.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionAged,
@@ -71,6 +73,7 @@ impl AuditAction {
         Self::SessionEndRestored,
         Self::SessionDegraded,
         Self::SessionBindingMismatch,
+        Self::StreamCut,
         Self::SessionDenied,
         Self::DenialsAggregated,
         Self::RecordingStarted,
@@ -100,6 +103,7 @@ impl AuditAction {
             Self::SessionEndRestored => "session.end_restored",
             Self::SessionDegraded => "session.degraded",
             Self::SessionBindingMismatch => "session.binding_mismatch",
+            Self::StreamCut => "stream.cut",
             Self::SessionDenied => "session.denied",
             Self::DenialsAggregated => "denials.aggregated",
             Self::RecordingStarted => "recording.started",

@@ -108,7 +108,7 @@ pub(crate) fn denials_aggregated(
 }
 
 /// Returns a host without its port.
-fn host_without_port(host: &str) -> &str {
+pub(super) fn host_without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
             if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
@@ -120,7 +120,7 @@ fn host_without_port(host: &str) -> &str {
 }
 
 /// Returns a path as text, truncated to [`MAX_PATH_BYTES`].
-fn truncated_path(path: &[u8]) -> String {
+pub(super) fn truncated_path(path: &[u8]) -> String {
     let path = &path[..path.len().min(MAX_PATH_BYTES)];
     String::from_utf8_lossy(path).into_owned()
 }
