@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::session::{SessionId, Timestamp};
 
 /// Receives invalidations: messages about sessions that another process has ended or changed.
@@ -15,6 +17,29 @@ pub trait InvalidationListener: Send + Sync + 'static {
 
     /// Records that an invalidation may have been lost.
     fn on_lost_invalidation(&self);
+}
+
+/// Several listeners: each receives every call.
+pub struct InvalidationListeners(pub Vec<Arc<dyn InvalidationListener>>);
+
+impl InvalidationListener for InvalidationListeners {
+    fn invalidate(&self, id: SessionId, at: Timestamp) {
+        self.0
+            .iter()
+            .for_each(|listener| listener.invalidate(id, at));
+    }
+
+    fn caught_up_to(&self, since: Timestamp) {
+        self.0
+            .iter()
+            .for_each(|listener| listener.caught_up_to(since));
+    }
+
+    fn on_lost_invalidation(&self) {
+        self.0
+            .iter()
+            .for_each(|listener| listener.on_lost_invalidation());
+    }
 }
 
 /// A listener without records, which ignores invalidations.

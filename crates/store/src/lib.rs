@@ -50,7 +50,7 @@ pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsBySource};
-pub use invalidation_listener::{InvalidationListener, NoopListener};
+pub use invalidation_listener::{InvalidationListener, InvalidationListeners, NoopListener};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use stores::Stores;
 pub use walk::{Batch, SessionWalk};
