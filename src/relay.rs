@@ -1,0 +1,13 @@
+//! Relays streams between a client and an application, and ends them with their session.
+//!
+//! A WebSocket is relayed byte by byte: the relay reads only the headers of the frames, to find the boundary between
+//! two frames and to find the data of the client. When the stream is cut, the relay sends a Close frame to both sides
+//! at a boundary. Bodies are relayed as they are, and their last frame depends on the kind of the stream.
+
+mod body;
+mod copy;
+mod frames;
+mod upgraded;
+
+pub use body::{relay_request, relay_response};
+pub use upgraded::{UpgradeKind, relay_upgraded, upgrade_kind};
