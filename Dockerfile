@@ -55,9 +55,9 @@ COPY LICENSE /usr/share/doc/curfew/LICENSE
 # The mount point of a volume with the keys of `curfew keygen --directory`.
 COPY --from=build --chown=65532:65532 /out/data /var/lib/curfew
 USER 65532:65532
-# The listeners check, grpc, spoe (if enabled), browser and ops. By default, the listener admin uses the loopback
+# The listeners check, grpc, spoe and proxy (if enabled), browser and ops. By default, the listener admin uses the loopback
 # address, so it needs no port here.
-EXPOSE 9180 9181 9182 9183 9189
+EXPOSE 9180 9181 9182 9183 9184 9189
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/curfew", "healthcheck"]
 STOPSIGNAL SIGTERM

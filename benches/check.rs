@@ -13,8 +13,8 @@ use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
 use curfew::bench_exports::{
     Agent, CheckService, Checker, ConcurrencyLimit, Contracts, CookieSettings, ExtAuthz,
-    LastKnownSessions, Lifecycle, LifecycleParts, LimitKind, SessionCookie, SignIn, Sources,
-    SpopService,
+    LastKnownSessions, Lifecycle, LifecycleParts, LimitKind, OpenStreams, SessionCookie, SignIn,
+    Sources, SpopService, StreamLimits, StreamSettings,
 };
 use curfew::clock::{Clock, SystemClock};
 use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
@@ -67,16 +67,19 @@ impl Bench {
         let name = PolicyName::new("default").unwrap();
         let policies = [(name.clone(), Policy::of(LIMITS))].into();
         let policies = Arc::new(Policies::new(policies, name).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let streams = OpenStreams::new(Arc::new(SystemClock), None, Arc::clone(&metrics));
         let parts = LifecycleParts {
             stores: memory.into(),
             clock: Arc::new(SystemClock),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::clone(&policies),
             end_retention: Duration::from_secs(3600),
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
             tombstone_extensions: Arc::default(),
             last_known_sessions: Arc::new(LastKnownSessions::default()),
             recent_events: Arc::default(),
+            streams: Arc::new(streams),
             webhook: None,
             tasks: TaskTracker::new(),
         };
@@ -121,6 +124,10 @@ impl Bench {
             store_timeout: Duration::from_secs(1),
             observers: Arc::default(),
             revalidation: None,
+            stream_settings: StreamSettings {
+                streams: parts.streams,
+                limits: StreamLimits::default(),
+            },
             lifecycle,
         };
         let cookie = SessionCookie::new(CookieSettings {

@@ -39,10 +39,12 @@ use crate::live::Live;
 use crate::logout::ReplayCache;
 use crate::ops::Ops;
 use crate::policy::{Contract, OnStoreFailure, Policies};
+use crate::proxy::UpstreamError;
 use crate::revalidation;
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
+use crate::supervision;
 use crate::sweeper;
 use crate::telemetry::audit::AdminInterface;
 use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
@@ -53,7 +55,7 @@ pub use listeners::BoundAddresses;
 use listeners::ServiceBuilder;
 pub use reload::ReloadRequests;
 use reload::Reloader;
-use store::StoreContext;
+use store::{BuiltStore, StoreContext};
 
 /// The minimum time that a stopping process has for its last writes, even if `shutdown_timeout` is shorter.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -114,6 +116,14 @@ pub enum StartupError {
     /// The HTTP client for Kubernetes could not be created.
     #[error("admin.kubernetes: could not create the HTTP client: {0}")]
     Kubernetes(reqwest::Error),
+    /// The TLS settings of an application behind the proxy listener are invalid.
+    #[error("proxy.upstreams.{index}: {error}")]
+    Upstream {
+        /// The position in `proxy.upstreams`, counted from 0.
+        index: usize,
+        /// The mistake.
+        error: UpstreamError,
+    },
     /// A key could not be generated.
     #[error("token.keys: could not generate a key: {0}")]
     Key(#[from] KeyError),
@@ -178,7 +188,11 @@ impl App {
             journal_retention: config.journal_retention,
             key_ring: &key_ring,
         };
-        let (stores, clock) = store::build(&config.store, clock, &context, &mut background);
+        let BuiltStore {
+            stores,
+            clock,
+            streams,
+        } = store::build(&config.store, clock, &context, &mut background);
         let token = AdminToken::generate()?;
         let ephemeral_secrets = EphemeralSecrets {
             has_key_ring: config.key_ring.is_none(),
@@ -208,6 +222,7 @@ impl App {
             tombstone_extensions: Arc::default(),
             last_known_sessions: Arc::new(LastKnownSessions::default()),
             recent_events: Arc::default(),
+            streams,
             webhook,
             tasks: TaskTracker::new(),
             ephemeral_key_ring: key_ring.current(),
@@ -229,6 +244,8 @@ impl App {
         background.spawn(async move |stop| sweeper::run(sweeper, stop).await);
         let sweeper = live_assembly.sweeper.clone();
         background.spawn(async move |stop| sweeper::follow_policies(sweeper, stop).await);
+        let supervisor = live_assembly.supervisor.clone();
+        background.spawn(async move |stop| supervision::run(supervisor, stop).await);
         let contracts = live_assembly.contracts.clone();
         let recorded_contracts = contracts.clone();
         background.spawn(async move |stop| {

@@ -7,6 +7,7 @@ mod detail;
 mod original;
 pub mod recording;
 mod request;
+mod stream;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use detail::Detail;
 pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
+pub use stream::{StreamSettings, match_stream};
 
 /// Answers the checks of all contracts (the ways in which proxies send checks).
 pub struct Checker {
@@ -56,6 +58,8 @@ pub struct Checker {
     pub observers: Arc<Observers>,
     /// Queues sessions in use for revalidation; `None` if `login.revalidate` is off.
     pub revalidation: Option<Revalidation>,
+    /// The registry of open streams, with its limits.
+    pub stream_settings: StreamSettings,
 }
 
 /// The outputs of a check besides metrics.

@@ -31,7 +31,9 @@ use crate::jwks::IssuerSettings;
 use crate::kubernetes::KubernetesSettings;
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
+use crate::proxy::ProxySettings;
 use crate::store::redis::RedisSettings;
+use crate::streams::StreamLimits;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::TraceSettings;
 use crate::webhook::WebhookSettings;
@@ -93,6 +95,10 @@ pub struct Config {
     pub end_retention: Duration,
     /// Admin API and console.
     pub admin: AdminConfig,
+    /// The applications behind the proxy listener.
+    pub proxy: ProxySettings,
+    /// Limits on open streams.
+    pub stream_limits: StreamLimits,
     /// Log format and level.
     pub log: LogConfig,
     /// How long a stopping process waits for requests in flight.

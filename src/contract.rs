@@ -4,6 +4,7 @@
 //! The file of each contract converts the check of a proxy to a [`CheckRequest`], and an [`Outcome`] to the reply for
 //! the proxy. No other module depends on the kind of proxy.
 
+mod allowed;
 mod assertion;
 mod auth_request;
 mod check_service;
@@ -29,6 +30,7 @@ use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
+pub use allowed::{remove_spellings, replace_identity};
 pub use assertion::serve_assertion_keys;
 pub use check_service::CheckService;
 pub use clear_cookies::{CLEAR_COOKIES, RemovalCookies};
@@ -70,6 +72,20 @@ impl Contracts {
         }
     }
 
+    /// Builds the complete reply to a check. The reply to an allowed request has the identity headers.
+    #[must_use]
+    pub fn reply(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {
+        reply::build_reply(self, request, outcome, reply::ReplyForm::Complete)
+    }
+
+    /// Whether Curfew itself answers requests for this path, where it also forwards requests to applications.
+    #[must_use]
+    pub fn is_own_path(&self, path: &str) -> bool {
+        let is_assertion_keys = path == "/.well-known/jwks.json" && self.assertion_signer.is_some();
+        let prefixes = ["/.curfew/", "/oidc/", "/ssf/"];
+        is_assertion_keys || prefixes.into_iter().any(|prefix| path.starts_with(prefix))
+    }
+
     /// Builds the complete reply for a client whose request is denied.
     #[must_use]
     pub fn denial(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {
@@ -83,7 +99,7 @@ impl Contracts {
             relayed: None,
             ..outcome.clone()
         };
-        reply::build_reply(self, request, &denied, reply::ReplyForm::Complete)
+        self.reply(request, &denied)
     }
 
     /// Whether the client accepts HTML. Other clients get JSON.

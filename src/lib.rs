@@ -28,8 +28,12 @@ mod login;
 mod logout;
 pub mod migrations;
 mod ops;
+mod proxy;
+mod relay;
 mod revalidation;
 mod sources;
+mod streams;
+mod supervision;
 mod sweeper;
 mod webhook;
 
@@ -47,13 +51,14 @@ pub use curfew_tools::{compliance, lint, render};
 #[doc(hidden)]
 pub mod bench_exports {
     pub use crate::admission::{ConcurrencyLimit, LimitKind};
-    pub use crate::check::Checker;
+    pub use crate::check::{Checker, StreamSettings};
     pub use crate::contract::ext_authz_grpc::ExtAuthz;
     pub use crate::contract::spoe::Agent;
     pub use crate::contract::{CheckService, Contracts, CookieSettings, SessionCookie};
     pub use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn};
     pub use crate::listener::SpopService;
     pub use crate::sources::Sources;
+    pub use crate::streams::{OpenStreams, StreamLimits};
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{EndOutcome, EndRequest, Page, Replication, StoreError, Stores};
+use crate::streams::OpenStreams;
 use crate::telemetry::{Metrics, RecentEvents, audit};
 use crate::webhook::Webhook;
 
@@ -74,6 +75,8 @@ pub struct LifecycleParts {
     pub last_known_sessions: Arc<LastKnownSessions>,
     /// The latest events, for the console.
     pub recent_events: Arc<RecentEvents>,
+    /// The open streams of this replica, which end with their session.
+    pub streams: Arc<OpenStreams>,
     /// Receives session ends; `None` if no webhook is configured.
     pub webhook: Option<Webhook>,
     /// Background tasks that must finish before the process stops.
@@ -152,6 +155,9 @@ impl Lifecycle {
             .metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
+        if let State::Ended(end) = tombstone.state {
+            self.parts.streams.end_session(id, end.reason.denial());
+        }
         self.parts.recent_events.add_end(&ended);
         // The webhook receives only the session ends of users, not of operators.
         if let Some(webhook) = self

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use http::HeaderName;
 
 use crate::actor::Actor;
-use crate::check::Checker;
+use crate::check::{Checker, StreamSettings};
 use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
@@ -27,6 +27,7 @@ use crate::policy::{
 use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject};
 use crate::sources::Sources;
 use crate::store::{SessionStore, Stores};
+use crate::streams::{OpenStreams, StreamLimits};
 use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, RecentEvents};
 
@@ -74,6 +75,8 @@ impl TestService {
             (policy_name("strict"), strict),
             (policy_name("lenient"), lenient),
         ]);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let streams = OpenStreams::new(Arc::new(clock.clone()), None, Arc::clone(&metrics));
         let parts = LifecycleParts {
             stores: Stores {
                 sessions: Arc::clone(&store) as _,
@@ -83,10 +86,11 @@ impl TestService {
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, policy_name("default")).unwrap()),
             end_retention: HOUR,
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
             tombstone_extensions: Arc::default(),
             last_known_sessions: Arc::new(LastKnownSessions::default()),
             recent_events: Arc::new(RecentEvents::default()),
+            streams: Arc::new(streams),
             webhook: None,
             tasks: TaskTracker::new(),
         };
@@ -189,6 +193,10 @@ impl TestService {
             store_timeout: SECOND,
             observers: Arc::default(),
             revalidation: None,
+            stream_settings: StreamSettings {
+                streams: Arc::clone(&self.parts.streams),
+                limits: StreamLimits::default(),
+            },
         }
     }
 

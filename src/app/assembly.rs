@@ -6,7 +6,7 @@ use url::Url;
 
 use super::StartupError;
 use crate::admin::{self, Admin, AdminTokens, ConsoleLogin, WrongCredentialLimiter};
-use crate::check::{Checker, Observers};
+use crate::check::{Checker, Observers, StreamSettings};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignInRedirect};
@@ -22,9 +22,12 @@ use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
 use crate::logout::{LogoutEndpoints, ReplayCache};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies};
+use crate::proxy::Upstreams;
 use crate::revalidation::{ProviderDiagnostics, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
 use crate::store::Stores;
+use crate::streams::OpenStreams;
+use crate::supervision::Supervisor;
 use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, RecentEvents};
 use crate::webhook::Webhook;
@@ -41,6 +44,7 @@ pub(super) struct ProcessState {
     pub(super) tombstone_extensions: Arc<TombstoneExtensions>,
     pub(super) last_known_sessions: Arc<LastKnownSessions>,
     pub(super) recent_events: Arc<RecentEvents>,
+    pub(super) streams: Arc<OpenStreams>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
@@ -67,7 +71,9 @@ pub(super) struct ProcessState {
 pub(super) struct Assembly {
     pub(super) key_ring: Arc<KeyRing>,
     pub(super) sweeper: Sweeper,
+    pub(super) supervisor: Supervisor,
     pub(super) contracts: Contracts,
+    pub(super) upstreams: Upstreams,
     pub(super) admin: Admin,
     pub(super) logout_endpoints: LogoutEndpoints,
     /// The TLS configuration of each listener.
@@ -79,7 +85,9 @@ pub(super) struct Assembly {
 pub(super) struct LiveAssembly {
     pub(super) policies: Live<Policies>,
     pub(super) sweeper: Live<Sweeper>,
+    pub(super) supervisor: Live<Supervisor>,
     pub(super) contracts: Live<Contracts>,
+    pub(super) upstreams: Live<Upstreams>,
     pub(super) admin: Live<Admin>,
     pub(super) logout_endpoints: Live<LogoutEndpoints>,
     pub(super) encryption: PerListener<Live<Encryption>>,
@@ -102,6 +110,7 @@ impl ProcessState {
             tombstone_extensions: Arc::clone(&self.tombstone_extensions),
             last_known_sessions: Arc::clone(&self.last_known_sessions),
             recent_events: Arc::clone(&self.recent_events),
+            streams: Arc::clone(&self.streams),
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
         });
@@ -110,6 +119,15 @@ impl ProcessState {
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
             policies: Arc::clone(&rulebook.policies),
+        };
+        let supervisor = Supervisor {
+            lifecycle: lifecycle.clone(),
+            stores: self.stores.clone(),
+            clock: Arc::clone(&self.clock),
+            rulebook: Arc::clone(&rulebook),
+            streams: Arc::clone(&self.streams),
+            store_timeout: config.check_timeout,
+            metrics: Arc::clone(&self.metrics),
         };
         let sources = self.create_sources(config, Arc::clone(&key_ring))?;
         let logout_endpoints = LogoutEndpoints {
@@ -134,6 +152,10 @@ impl ProcessState {
             store_timeout: config.check_timeout,
             observers: Arc::clone(&self.observers),
             revalidation: self.create_revalidation(login.as_deref()),
+            stream_settings: StreamSettings {
+                streams: Arc::clone(&self.streams),
+                limits: config.stream_limits,
+            },
         };
         let cookie = SessionCookie::new(config.cookie.clone())?;
         let sign_in = config.sign_in.clone();
@@ -181,10 +203,15 @@ impl ProcessState {
                 ..config.address.clone()
             }),
         };
+        let upstreams = Upstreams::new(config.proxy.clone());
+        let upstreams =
+            upstreams.map_err(|(index, error)| StartupError::Upstream { index, error })?;
         Ok(Assembly {
             key_ring,
             sweeper,
+            supervisor,
             contracts,
+            upstreams,
             admin,
             logout_endpoints,
             encryption: PerListener::from_fn(|name| {
@@ -367,7 +394,9 @@ impl LiveAssembly {
             observers,
             policies,
             sweeper: Live::new(assembly.sweeper),
+            supervisor: Live::new(assembly.supervisor),
             contracts: Live::new(assembly.contracts),
+            upstreams: Live::new(assembly.upstreams),
             admin: Live::new(assembly.admin),
             logout_endpoints: Live::new(assembly.logout_endpoints),
             encryption: assembly.encryption.map(Live::new),
@@ -380,7 +409,9 @@ impl LiveAssembly {
         self.policies
             .replace(Arc::clone(&assembly.sweeper.policies));
         self.sweeper.replace(assembly.sweeper);
+        self.supervisor.replace(assembly.supervisor);
         self.contracts.replace(assembly.contracts);
+        self.upstreams.replace(assembly.upstreams);
         self.admin.replace(assembly.admin);
         self.logout_endpoints.replace(assembly.logout_endpoints);
         for (name, encryption) in assembly.encryption.iter() {

@@ -17,6 +17,7 @@ use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
 use crate::listener::{GrpcServer, LimitedRouter, Listener, ListenerName, PerListener, Service};
 use crate::ops::{self, Ops, grpc_health};
+use crate::proxy::ProxyService;
 
 /// Maximum size of a gRPC health request, which contains a service name.
 const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
@@ -80,6 +81,7 @@ impl ServiceBuilder<'_> {
             ListenerName::Grpc => self.grpc_service(background),
             ListenerName::Spoe => Service::spop(self.spoe_agent(), Arc::clone(&self.ops.draining)),
             ListenerName::Browser => Service::http(self.browser_service()),
+            ListenerName::Proxy => Service::http(self.proxy_service()),
             ListenerName::Admin => self.admin_service(),
             ListenerName::Ops => self.ops_service(),
         }
@@ -162,6 +164,23 @@ impl ServiceBuilder<'_> {
             contracts.clone(),
             logout_endpoints.clone(),
             &self.request_limit("browser"),
+        )
+    }
+
+    /// Builds the service that forwards requests to applications.
+    pub(super) fn proxy_service(&self) -> ProxyService {
+        let logout_endpoints = self.live_assembly.logout_endpoints.clone();
+        let limit = self.request_limit("proxy");
+        let contracts = self.live_assembly.contracts.clone();
+        ProxyService::new(
+            contracts.clone(),
+            self.live_assembly.upstreams.clone(),
+            BrowserService::new(contracts, logout_endpoints, &limit),
+            self.live_assembly
+                .encryption
+                .get(ListenerName::Proxy)
+                .clone(),
+            limit,
         )
     }
 

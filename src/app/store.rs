@@ -16,7 +16,10 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{CutOffStore, InvalidationListener, NoopListener, SessionStore, Stores};
+use crate::store::{
+    CutOffStore, InvalidationListener, InvalidationListeners, SessionStore, Stores,
+};
+use crate::streams::OpenStreams;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// The interval at which the store in memory deletes expired records.
@@ -33,6 +36,13 @@ pub(super) struct StoreContext<'a> {
     pub(super) key_ring: &'a Live<KeyRing>,
 }
 
+/// The store, its clock, and the registry of open streams, which receives the invalidations of the store.
+pub(super) struct BuiltStore {
+    pub(super) stores: Stores,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) streams: Arc<OpenStreams>,
+}
+
 /// Builds the store with its wrappers (for example the near cache, the journal and the metrics) and its clock. Spawns
 /// the background tasks of the store.
 pub(super) fn build(
@@ -40,7 +50,7 @@ pub(super) fn build(
     clock: Arc<dyn Clock>,
     context: &StoreContext<'_>,
     background: &mut Background,
-) -> (Stores, Arc<dyn Clock>) {
+) -> BuiltStore {
     let metrics = || Arc::clone(context.metrics);
     match config {
         StoreConfig::Memory { max_sessions } => {
@@ -54,7 +64,12 @@ pub(super) fn build(
                 sessions: Arc::new(MeasuredStore::new(Arc::clone(&memory), metrics())),
                 ..Stores::from(memory)
             };
-            (stores, clock)
+            let streams = Arc::new(OpenStreams::new(Arc::clone(&clock), None, metrics()));
+            BuiltStore {
+                stores,
+                clock,
+                streams,
+            }
         }
         StoreConfig::Redis {
             settings,
@@ -99,9 +114,13 @@ pub(super) fn build(
             let store = Arc::clone(&journal);
             background.spawn(async move |stop| store.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
-            // Without the near cache, nothing needs the invalidations. But this replica still subscribes to the
-            // invalidation channel, because the replicas use it to find each other.
-            let mut listener: Arc<dyn InvalidationListener> = Arc::new(NoopListener);
+            let streams = OpenStreams::new(
+                Arc::clone(&clock),
+                Some(Arc::clone(&steady) as Arc<dyn Clock>),
+                metrics(),
+            );
+            let streams = Arc::new(streams);
+            let mut listeners = vec![Arc::clone(&streams) as Arc<dyn InvalidationListener>];
             let mut inner_store: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
                 let cached = Arc::new(CachedStore::new(
@@ -111,9 +130,11 @@ pub(super) fn build(
                     Arc::clone(&steady) as Arc<dyn Clock>,
                     metrics(),
                 ));
-                listener = Arc::clone(&cached) as Arc<dyn InvalidationListener>;
+                // The near cache drops a record before the supervisor of the streams reads it again.
+                listeners.insert(0, Arc::clone(&cached) as Arc<dyn InvalidationListener>);
                 inner_store = cached;
             }
+            let listener = InvalidationListeners(listeners);
             let store = Arc::clone(&redis);
             let (diagnostics, replicas) = (
                 Arc::clone(context.diagnostics),
@@ -121,7 +142,7 @@ pub(super) fn build(
             );
             background.spawn(async move |stop| {
                 store
-                    .follow_invalidations(&*listener, &*steady, &diagnostics, &replicas, stop)
+                    .follow_invalidations(&listener, &*steady, &diagnostics, &replicas, stop)
                     .await;
             });
             let sessions = CoalescingStore::new(inner_store, Arc::clone(&clock), metrics());
@@ -132,7 +153,11 @@ pub(super) fn build(
                 sessions,
                 ..Stores::from(redis)
             };
-            (stores, clock)
+            BuiltStore {
+                stores,
+                clock,
+                streams,
+            }
         }
     }
 }

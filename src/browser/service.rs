@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::router;
 use crate::admission::ConcurrencyLimit;
 use crate::contract::{Contracts, serve_assertion_keys};
-use crate::listener::{HttpService, LimitedRouter};
+use crate::listener::{HttpService, LimitedRouter, set_host};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
@@ -58,6 +58,7 @@ impl BrowserService {
 impl HttpService for BrowserService {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);
+        set_host(&mut request);
         self.answer(request.map(Body::new)).await
     }
 }

@@ -107,6 +107,7 @@ fn print_addresses(app: &App) -> std::io::Result<()> {
             ListenerName::Grpc => "checks over gRPC, for Envoy",
             ListenerName::Spoe => "checks over SPOE, for HAProxy",
             ListenerName::Browser => "paths for browsers and identity providers",
+            ListenerName::Proxy => "requests, which Curfew forwards to applications",
             ListenerName::Admin => "admin API and console",
             ListenerName::Ops => "metrics and health probes",
         };

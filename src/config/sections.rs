@@ -17,10 +17,12 @@ mod listen;
 mod log;
 pub(super) mod login;
 pub(super) mod policy;
+mod proxy;
 pub(super) mod rule;
 pub(super) mod shutdown;
 mod sign_in;
 mod store;
+mod streams;
 mod tls;
 mod token;
 mod traces;
@@ -51,9 +53,11 @@ pub use listen::RawListen;
 pub use log::RawLog;
 pub use login::{RawLogin, RawProvider};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
+pub use proxy::{RawProxy, RawUpstream};
 pub use rule::RawRule;
 pub use sign_in::RawSignIn;
 pub use store::RawStore;
+pub use streams::RawStreams;
 pub use tls::{RawCertificate, RawListenerTls, RawTls};
 pub use token::RawToken;
 pub use traces::RawTraces;
@@ -119,6 +123,10 @@ pub struct RawConfig {
     pub log: RawLog,
     /// Export of OpenTelemetry traces.
     pub traces: RawTraces,
+    /// Curfew as a reverse proxy.
+    pub proxy: RawProxy,
+    /// Limits on open streams.
+    pub streams: RawStreams,
     /// The header that contains the address of a client.
     pub client_address: RawClientAddress,
     /// What counts as activity, for every policy.
@@ -157,6 +165,8 @@ impl Default for RawConfig {
             events: RawEvents::default(),
             log: RawLog::default(),
             traces: RawTraces::default(),
+            proxy: RawProxy::default(),
+            streams: RawStreams::default(),
             client_address: RawClientAddress::default(),
             activity: RawActivity::default(),
             policies: BTreeMap::new(),
@@ -216,6 +226,8 @@ all_keys! {
         events: RawEvents,
         traces: RawTraces,
         log: RawLog,
+        proxy: RawProxy,
+        streams: RawStreams,
         client_address: RawClientAddress,
         activity: RawActivity,
     }

@@ -53,6 +53,7 @@ impl ConfigSource {
         let section_files = section_files.into_iter().flatten();
         let section_files = section_files
             .chain(effective.tls.files())
+            .chain(effective.proxy.files())
             .map(PathBuf::from);
         let providers = effective.login.providers.values();
         let client_secrets =

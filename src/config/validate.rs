@@ -91,6 +91,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let shutdown_timeout = shutdown::parse_timeout(raw, mistakes);
     let log = raw.log.parse(mistakes);
     let traces = raw.traces.parse(mistakes);
+    let stream_limits = raw.streams.parse(mistakes);
+    let proxy = raw.proxy.parse(!raw.listen.proxy.is_off(), mistakes);
     let cookie = cookie?;
     Ok(Config {
         listen: listen?,
@@ -120,6 +122,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         admin: admin?,
         log: log?,
         traces: traces?,
+        stream_limits: stream_limits?,
+        proxy: proxy?,
         shutdown_delay: shutdown_delay?,
         shutdown_timeout: shutdown_timeout?,
     })

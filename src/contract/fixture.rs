@@ -81,6 +81,10 @@ impl Fixture {
         self.bench.load_record(self.id).await
     }
 
+    pub(crate) const fn session_id(&self) -> SessionId {
+        self.id
+    }
+
     pub(crate) fn cookie(&self) -> String {
         format!("__Host-session={}", self.token)
     }

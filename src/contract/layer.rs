@@ -3,23 +3,34 @@
 //! The checked request is the request that the layer receives. The layer replaces the client's identity headers, as
 //! proxies do, and puts the session into an extension ([`LiveSession`]). It also serves the browser endpoints below
 //! `/.curfew/`.
+//!
+//! A request that stays open, such as a WebSocket or an event stream, ends with its session. The layer relays upgraded
+//! connections itself, so that it can close them with the reason.
+
+mod bridge;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, HOST, SET_COOKIE};
-use http::{HeaderMap, Request};
+use http::header::{HOST, SET_COOKIE};
+use http::{Method, Request, StatusCode};
+use hyper::ext::Protocol;
 use tower::{Layer, Service, ServiceExt};
 
-use super::Contracts;
-use super::reply::{ReplyForm, build_reply};
-use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use super::{Contracts, replace_identity};
+use crate::check::{
+    CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
+};
 use crate::live::Live;
 use crate::policy::Contract;
-use crate::session::{Session, SessionId};
+use crate::relay::{relay_request, relay_response, upgrade_kind};
+use crate::session::{DenyReason, Session, SessionId};
+use crate::streams::StreamGuard;
+use bridge::BridgeError;
 
 /// The layer that checks each request before the service receives it.
 #[derive(Clone)]
@@ -73,6 +84,7 @@ impl<S> Service<Request<Body>> for Protected<S>
 where
     S: Service<Request<Body>, Response = Response> + Clone + Send + 'static,
     S::Future: Send,
+    S::Error: Send + 'static,
 {
     type Response = Response;
     type Error = S::Error;
@@ -93,9 +105,11 @@ where
 }
 
 impl CurfewLayer {
-    async fn serve<S>(self, mut inner: S, mut request: Request<Body>) -> Result<Response, S::Error>
+    async fn serve<S>(self, inner: S, mut request: Request<Body>) -> Result<Response, S::Error>
     where
-        S: Service<Request<Body>, Response = Response>,
+        S: Service<Request<Body>, Response = Response> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send + 'static,
     {
         if request.uri().path().starts_with("/.curfew/") {
             let peer = request.extensions().get().map(SocketAddr::ip);
@@ -108,7 +122,7 @@ impl CurfewLayer {
         let contracts = self.contracts.current();
         let peer: Option<&SocketAddr> = request.extensions().get();
         let peer = peer.map(SocketAddr::ip);
-        let (host, method) = (host(&request), request.method().clone());
+        let (host, method) = (host(&request), checked_method(&request));
         let target = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let target = target.to_owned();
         let missing = MalformedOriginal::missing("Host");
@@ -116,6 +130,8 @@ impl CurfewLayer {
             let url = OriginalUrl::from_parts(self.secure, host.as_bytes(), target.as_bytes());
             url.map_err(|invalid| invalid.for_input("the request"))
         });
+        // The request changes on its way to the service, and a later denial depends on the headers of the client.
+        let headers = request.headers().clone();
         let check = CheckRequest {
             contract: Contract::Layer,
             policy: None,
@@ -123,21 +139,38 @@ impl CurfewLayer {
                 method: &method,
                 url,
             }),
-            headers: request.headers(),
+            headers: &headers,
             address: ClientAddress::InField(peer),
             peer,
         };
         let outcome = contracts.checker.check(&check).await;
-        let answer = build_reply(&contracts, &check, &outcome, ReplyForm::Complete);
-        if answer.status() != http::StatusCode::OK {
+        let answer = contracts.reply(&check, &outcome);
+        if answer.status() != StatusCode::OK {
             return Ok(answer.map(Body::from));
         }
         let (answer, _) = answer.into_parts();
         let cookies = replace_identity(request.headers_mut(), &answer.headers);
-        if let Some((id, session)) = outcome.session {
-            request.extensions_mut().insert(LiveSession { id, session });
-        }
-        let mut response = inner.call(request).await?;
+        let forwarded = match outcome.session {
+            Some((id, session)) => {
+                let opened = contracts.checker.open_stream(&check, id, &session);
+                request.extensions_mut().insert(LiveSession { id, session });
+                match opened {
+                    Ok(guard) => forward(inner, request, Arc::new(guard)).await?,
+                    Err(reason) => Err(reason),
+                }
+            }
+            None => {
+                let mut inner = inner;
+                Ok(inner.call(request).await?)
+            }
+        };
+        let mut response = match forwarded {
+            Ok(response) => response,
+            Err(reason) => {
+                let denial = contracts.denial(&check, &Outcome::denied(reason));
+                return Ok(denial.map(Body::from));
+            }
+        };
         for cookie in cookies {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
@@ -145,18 +178,51 @@ impl CurfewLayer {
     }
 }
 
-/// Replaces the client's identity headers with the identity headers of the answer. Returns the cookies for the
-/// client.
-fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
-    let is_identity_header =
-        |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
-    for name in answer.keys().filter(is_identity_header) {
-        headers.remove(name);
-        for value in answer.get_all(name) {
-            headers.append(name.clone(), value.clone());
+/// Calls the service for an allowed request, and ends the answer when the stream is cut. The inner error is the reason
+/// of a cut before the head of the answer.
+async fn forward<S>(
+    mut inner: S,
+    request: Request<Body>,
+    guard: Arc<StreamGuard>,
+) -> Result<Result<Response, DenyReason>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+{
+    let upgrade = upgrade_kind(&request);
+    let request = relay_request(request, Arc::clone(&guard));
+    let stream = Arc::clone(&guard);
+    let answer = async move {
+        match upgrade {
+            None => Ok(relay_response(inner.call(request).await?, stream)),
+            Some(kind) => match bridge::call_with_upgrade(inner, request, kind, stream).await {
+                Ok(response) => Ok(response),
+                Err(BridgeError::Service(error)) => Err(error),
+                Err(BridgeError::Connection(error)) => {
+                    tracing::warn!(%error, "no answer from the protected service");
+                    let mut response = Response::new(Body::empty());
+                    *response.status_mut() = StatusCode::BAD_GATEWAY;
+                    Ok(response)
+                }
+            },
         }
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer.map(Ok),
+        reason = guard.cut() => Ok(Err(reason)),
     }
-    answer.get_all(SET_COOKIE).iter().cloned().collect()
+}
+
+/// The method for the check. A WebSocket over HTTP/2 begins with the extended CONNECT method, and over HTTP/1.1 with
+/// GET. Both are checked as GET, so that one rule applies to both (RFC 8441, section 5).
+fn checked_method(request: &Request<Body>) -> Method {
+    if request.extensions().get::<Protocol>().is_some() {
+        Method::GET
+    } else {
+        request.method().clone()
+    }
 }
 
 /// The host of the request; `None` if it is missing or ambiguous.

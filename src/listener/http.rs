@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http_stream::{HttpStream, WriteProgress};
 use super::{PeerStream, Socket};
+use crate::admission::Permit;
 
 /// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as in
 /// Envoy, Apache and Tomcat. Hyper could allow 1024 headers, but with a larger buffer for each request, which would
@@ -37,6 +39,9 @@ pub trait HttpService: Clone + Send + Sync + 'static {
     /// The maximum number of concurrent requests on one HTTP/2 connection. It is limited, because the answers stay in
     /// memory until the client reads them.
     const MAX_STREAMS: u32 = 64;
+
+    /// Whether answers can go on for long, and connections can switch to another protocol.
+    const FORWARDS_STREAMS: bool = false;
 
     /// Answers a request of `peer`.
     fn call(
@@ -70,9 +75,10 @@ async fn serve(
         let (watcher, service, stop) = (graceful.watcher(), service.clone(), stop.clone());
         let peer = accepted.peer;
         tokio::spawn(async move {
-            let Some((stream, _permit)) = accepted.handshake(&stop).await else {
+            let Some((stream, permit)) = accepted.handshake(&stop).await else {
                 return;
             };
+            let stream = (stream, Some(permit));
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
                 tracing::debug!(%peer, %error, "connection error");
@@ -84,11 +90,11 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection. With TLS, the handshake determines the HTTP version; without TLS, the client's first bytes
+/// Serves one connection, and holds its permit until the connection is closed. With TLS, the handshake determines the HTTP version; without TLS, the client's first bytes
 /// determine it.
 async fn serve_connection(
     watcher: Watcher,
-    stream: PeerStream,
+    (stream, permit): (PeerStream, Option<Permit>),
     peer: SocketAddr,
     service: impl HttpService,
     stop: CancellationToken,
@@ -97,11 +103,13 @@ async fn serve_connection(
     let Some(Ok(Ok(http2))) = stop.run_until_cancelled(detection).await else {
         return Ok(());
     };
-    let max_streams = max_streams(&service);
+    let (max_streams, forwards_streams) = properties(&service);
     let service = Arc::new(service);
     let request_counts = Arc::new(RequestCounts::default());
     let write_progress = Arc::new(WriteProgress::default());
-    let stream = TokioIo::new(HttpStream::new(stream, Arc::clone(&write_progress)));
+    // An upgraded connection outlives its server, so the stream itself holds the permit.
+    let stream = HttpStream::new(stream, Arc::clone(&write_progress)).with_permit(permit);
+    let stream = TokioIo::new(stream);
     let service_counts = Arc::clone(&request_counts);
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, request_counts) = (Arc::clone(&service), Arc::clone(&service_counts));
@@ -112,17 +120,25 @@ async fn serve_connection(
             if !http2 {
                 write_progress.wait_until_written().await;
             }
-            let _ended_on_drop = request_counts.begin_request();
+            let in_flight = request_counts.begin_request();
             let response = service.call(request, peer).await;
             write_progress.mark_unwritten();
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(match forwards_streams {
+                true => response.map(|body| in_flight.hold_until_end(body)),
+                false => response,
+            })
         }
     });
     if http2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
             .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .max_concurrent_streams(max_streams)
-            .serve_connection(stream, service);
+            .max_concurrent_streams(max_streams);
+        if forwards_streams {
+            // WebSockets over HTTP/2 (RFC 8441).
+            builder.enable_connect_protocol();
+        }
+        let connection = builder.serve_connection(stream, service);
         // Hyper waits for the first bytes of the client. So at the stop, close a connection that has sent no request,
         // because it would delay the stop.
         let serving = request_counts.serve_until_idle(watcher.watch(connection));
@@ -140,14 +156,29 @@ async fn serve_connection(
         let connection = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        request_counts
-            .serve_until_idle(watcher.watch(connection))
-            .await
+        if forwards_streams {
+            let mut connection = pin!(connection.with_upgrades());
+            let serving = async {
+                tokio::select! {
+                    served = connection.as_mut() => return served,
+                    () = stop.cancelled() => {}
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            };
+            let served = request_counts.serve_until_idle(serving).await;
+            // The stop waits until all watchers are dropped.
+            drop(watcher);
+            served
+        } else {
+            let connection = watcher.watch(connection);
+            request_counts.serve_until_idle(connection).await
+        }
     }
 }
 
-const fn max_streams<S: HttpService>(_: &S) -> u32 {
-    S::MAX_STREAMS
+const fn properties<S: HttpService>(_: &S) -> (u32, bool) {
+    (S::MAX_STREAMS, S::FORWARDS_STREAMS)
 }
 
 /// Whether the client uses HTTP/2.
@@ -183,15 +214,9 @@ impl RequestCounts {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    fn begin_request(&self) -> impl Drop + '_ {
-        struct EndCounter<'a>(&'a AtomicU64);
-        impl Drop for EndCounter<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+    fn begin_request(self: &Arc<Self>) -> RequestInFlight {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        EndCounter(&self.ended)
+        RequestInFlight(Arc::clone(self))
     }
 
     /// Serves a connection until it ends or has been idle for `IDLE_TIMEOUT`.
@@ -210,6 +235,25 @@ impl RequestCounts {
                 return Ok(());
             }
         }
+    }
+}
+
+/// A request that has begun. It ends when this value is dropped.
+struct RequestInFlight(Arc<RequestCounts>);
+
+impl RequestInFlight {
+    /// Lets the request end with the body of its answer.
+    fn hold_until_end(self, body: Body) -> Body {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &self;
+            frame
+        }))
+    }
+}
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -253,7 +297,7 @@ mod tests {
         let start = Instant::now();
         let _ = serve_connection(
             graceful.watcher(),
-            Either::Left(stream),
+            (Either::Left(stream), None),
             peer,
             service,
             stop,
@@ -305,7 +349,7 @@ mod tests {
         let service = SlowService(Duration::ZERO);
         let serving = serve_connection(
             graceful.watcher(),
-            Either::Left(stream),
+            (Either::Left(stream), None),
             peer,
             service,
             stop,

@@ -5,10 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::poll_fn;
 use futures_util::task::AtomicWaker;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::either::Either;
+
+use super::PeerStream;
+use crate::admission::Permit;
 
 /// The maximum pause of the client during a lingering close (see [`HttpStream`]).
 const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -63,6 +70,8 @@ pub(super) struct HttpStream<S> {
     stream: S,
     write_progress: Arc<WriteProgress>,
     closing: Option<LingeringClose>,
+    /// The permit of the connection.
+    permit: Option<Permit>,
 }
 
 /// The state of a lingering close.
@@ -78,7 +87,13 @@ impl<S> HttpStream<S> {
             stream,
             write_progress,
             closing: None,
+            permit: None,
         }
+    }
+
+    /// Holds the permit until the stream is dropped.
+    pub(super) fn with_permit(self, permit: Option<Permit>) -> Self {
+        Self { permit, ..self }
     }
 }
 
@@ -155,6 +170,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpStream<S> {
                 Poll::Pending => return closing.idle_timer.as_mut().poll(context).map(Ok),
             }
         }
+    }
+}
+
+/// A connection that has switched to another protocol.
+pub struct UpgradedIo {
+    /// Bytes of the new protocol that arrived with the request.
+    first_bytes: Bytes,
+    stream: Either<PeerStream, TokioIo<Upgraded>>,
+    _permit: Option<Permit>,
+}
+
+/// Returns the connection of an upgraded request of a listener. It has no lingering close, because the new protocol
+/// decides how long each side sends.
+#[must_use]
+pub fn upgraded_io(upgraded: Upgraded) -> UpgradedIo {
+    match upgraded.downcast::<TokioIo<HttpStream<PeerStream>>>() {
+        Ok(parts) => {
+            let HttpStream { stream, permit, .. } = parts.io.into_inner();
+            UpgradedIo {
+                first_bytes: parts.read_buf,
+                stream: Either::Left(stream),
+                _permit: permit,
+            }
+        }
+        // A stream of an HTTP/2 connection, which holds the permit itself.
+        Err(upgraded) => UpgradedIo {
+            first_bytes: Bytes::new(),
+            stream: Either::Right(TokioIo::new(upgraded)),
+            _permit: None,
+        },
+    }
+}
+
+impl AsyncRead for UpgradedIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.first_bytes.is_empty() {
+            let length = buffer.remaining().min(self.first_bytes.len());
+            let bytes = self.first_bytes.split_to(length);
+            buffer.put_slice(&bytes);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for UpgradedIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -100,7 +100,7 @@ impl HttpService for LimitedRouter {
 
 /// Sets the header `Host` of an HTTP/2 request to its authority (RFC 9113, section 8.3.1), because handlers read the
 /// host from this header.
-fn set_host<B>(request: &mut Request<B>) {
+pub fn set_host<B>(request: &mut Request<B>) {
     let Some(authority) = request.uri().authority() else {
         return;
     };

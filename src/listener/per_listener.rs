@@ -11,6 +11,8 @@ pub enum ListenerName {
     Spoe,
     /// Paths for browsers and identity providers.
     Browser,
+    /// Curfew as a reverse proxy.
+    Proxy,
     /// The admin API and the console.
     Admin,
     /// Metrics and health probes.
@@ -19,11 +21,12 @@ pub enum ListenerName {
 
 impl ListenerName {
     /// All listeners.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Check,
         Self::Grpc,
         Self::Spoe,
         Self::Browser,
+        Self::Proxy,
         Self::Admin,
         Self::Ops,
     ];
@@ -36,6 +39,7 @@ impl ListenerName {
             Self::Grpc => "grpc",
             Self::Spoe => "spoe",
             Self::Browser => "browser",
+            Self::Proxy => "proxy",
             Self::Admin => "admin",
             Self::Ops => "ops",
         }
@@ -47,7 +51,7 @@ impl ListenerName {
         match self {
             Self::Grpc => Protocols::Http2,
             Self::Spoe => Protocols::None,
-            Self::Check | Self::Browser | Self::Admin | Self::Ops => Protocols::Http,
+            Self::Check | Self::Browser | Self::Proxy | Self::Admin | Self::Ops => Protocols::Http,
         }
     }
 }
@@ -87,8 +91,10 @@ impl<T, E> PerListener<Result<T, E>> {
     /// # Errors
     /// The first error, if a listener has an error instead of a value.
     pub fn transpose(self) -> Result<PerListener<T>, E> {
-        let [check, grpc, spoe, browser, admin, ops] = self.0;
-        Ok(PerListener([check?, grpc?, spoe?, browser?, admin?, ops?]))
+        let [check, grpc, spoe, browser, proxy, admin, ops] = self.0;
+        Ok(PerListener([
+            check?, grpc?, spoe?, browser?, proxy?, admin?, ops?,
+        ]))
     }
 }
 

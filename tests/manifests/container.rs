@@ -90,7 +90,7 @@ fn the_image_has_the_default_ports_and_a_health_check() {
     assert!(text.contains("USER 65532:65532"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));
-    assert!(text.contains("EXPOSE 9180 9181 9182 9183 9189"));
+    assert!(text.contains("EXPOSE 9180 9181 9182 9183 9184 9189"));
     let source = curfew::config::ConfigSource {
         file: None,
         environment: curfew::config::Environment::default(),
@@ -100,7 +100,7 @@ fn the_image_has_the_default_ports_and_a_health_check() {
         let expected = match name {
             ListenerName::Check => &["[::]:9180"][..],
             ListenerName::Grpc => &["[::]:9181"],
-            ListenerName::Spoe => &[],
+            ListenerName::Spoe | ListenerName::Proxy => &[],
             ListenerName::Browser => &["[::]:9183"],
             ListenerName::Admin => &["127.0.0.1:9188", "[::1]:9188"],
             ListenerName::Ops => &["[::]:9189"],

@@ -27,16 +27,19 @@ pub struct RawListen {
     /// disable.
     #[schemars(with = "schema_types::AddressesOrOff")]
     pub browser: AddressList,
+    /// Curfew as a reverse proxy, for the applications in `proxy.upstreams`; `off` to disable.
+    #[schemars(with = "schema_types::AddressesOrOff")]
+    pub proxy: AddressList,
     /// The admin API and the console.
     #[schemars(with = "schema_types::StringList")]
     pub admin: AddressList,
     /// Metrics and health probes.
     #[schemars(with = "schema_types::StringList")]
     pub ops: AddressList,
-    /// The maximum number of open connections on each of `check`, `grpc`, `spoe`, `browser` and
+    /// The maximum number of open connections on each of `check`, `grpc`, `spoe`, `browser`, `proxy` and
     /// `admin`.
     pub max_connections: usize,
-    /// The maximum number of concurrent requests on each of `check`, `grpc`, `spoe`, `browser` and
+    /// The maximum number of concurrent requests on each of `check`, `grpc`, `spoe`, `browser`, `proxy` and
     /// `admin`.
     pub max_in_flight: usize,
 }
@@ -48,6 +51,7 @@ impl Default for RawListen {
             grpc: AddressList::new(&["[::]:9181"]),
             spoe: AddressList::off(),
             browser: AddressList::new(&["[::]:9183"]),
+            proxy: AddressList::off(),
             admin: AddressList::new(&["127.0.0.1:9188", "[::1]:9188"]),
             ops: AddressList::new(&["[::]:9189"]),
             max_connections: 10_000,
@@ -95,6 +99,7 @@ impl RawListen {
             ListenerName::Grpc => &self.grpc,
             ListenerName::Spoe => &self.spoe,
             ListenerName::Browser => &self.browser,
+            ListenerName::Proxy => &self.proxy,
             ListenerName::Admin => &self.admin,
             ListenerName::Ops => &self.ops,
         }
@@ -110,7 +115,7 @@ impl Section for RawListen {
 const fn can_be_off(name: ListenerName) -> bool {
     matches!(
         name,
-        ListenerName::Grpc | ListenerName::Spoe | ListenerName::Browser
+        ListenerName::Grpc | ListenerName::Spoe | ListenerName::Browser | ListenerName::Proxy
     )
 }
 

@@ -22,6 +22,8 @@ pub struct RawTls {
     pub spoe: RawListenerTls,
     /// TLS on `listen.browser`.
     pub browser: RawListenerTls,
+    /// TLS on `listen.proxy`.
+    pub proxy: RawListenerTls,
     /// TLS on `listen.admin`.
     pub admin: RawListenerTls,
     /// TLS on `listen.ops`.
@@ -89,6 +91,7 @@ impl RawTls {
             ListenerName::Grpc => &self.grpc,
             ListenerName::Spoe => &self.spoe,
             ListenerName::Browser => &self.browser,
+            ListenerName::Proxy => &self.proxy,
             ListenerName::Admin => &self.admin,
             ListenerName::Ops => &self.ops,
         }

@@ -87,7 +87,7 @@ fn tls_needs_certificate_and_key() {
     for (settings, expected) in [
         (
             format!("cert_file: {certificate}"),
-            "tls.check.cert_file = \"CERT\": needs its key in tls.check.key_file",
+            "tls.check.cert_file = \"CERT\": needs the key of this certificate in tls.check.key_file",
         ),
         (
             format!("key_file: {key}"),
@@ -240,4 +240,97 @@ fn invalid_sign_in_settings_are_rejected() {
         let errors = problems(&text);
         assert!(errors.contains("sign_in.allowed_hosts"), "{host}: {errors}");
     }
+}
+
+#[test]
+fn mistakes_in_the_proxy_listener_are_reported() {
+    let upstream = |settings: &str| {
+        format!("{{listen: {{proxy: '[::]:9184'}}, proxy: {{upstreams: [{{{settings}}}]}}}}")
+    };
+    let app = "host: app.example.com, target: 'http://app:8080'";
+    for (text, expected) in [
+        (
+            "listen: {proxy: '[::]:9184'}".to_owned(),
+            "proxy.upstreams: is empty: listen.proxy needs at least one application",
+        ),
+        (
+            format!("proxy: {{upstreams: [{{{app}}}]}}"),
+            "proxy.upstreams: has no effect, because listen.proxy is off",
+        ),
+        (
+            upstream("target: 'http://app'"),
+            "proxy.upstreams.0.host: is missing",
+        ),
+        (
+            upstream("host: 'https://app', target: 'http://app'"),
+            "proxy.upstreams.0.host = \"https://app\": `https://app` must be a host",
+        ),
+        (
+            upstream("host: app.example.com"),
+            "proxy.upstreams.0.target = \"\": must begin with http://, https://, h2c:// or unix:/",
+        ),
+        (
+            upstream("host: app.example.com, target: 'http://app/path'"),
+            "proxy.upstreams.0.target = \"http://app/path\": must have only a host and a port",
+        ),
+        (
+            upstream(&format!("{app}, path_prefix: api")),
+            "proxy.upstreams.0.path_prefix = \"api\"",
+        ),
+        (
+            upstream(&format!("{app}, server_name: app")),
+            "proxy.upstreams.0.server_name = \"app\": needs a target with https://",
+        ),
+        (
+            upstream("host: a.b, target: 'https://app', ca_file: /nowhere"),
+            "proxy.upstreams.0.ca_file = \"/nowhere\": can't be read",
+        ),
+        (
+            upstream(&format!("{app}, response_timeout: 2d")),
+            "proxy.upstreams.0.response_timeout = \"2d\": must be between",
+        ),
+        (
+            "proxy: {trusted_proxies: [10.0.0.0/33]}".to_owned(),
+            "proxy.trusted_proxies: `10.0.0.0/33` is not a network such as 10.0.0.0/8",
+        ),
+        (
+            "proxy: {health_path: healthz}".to_owned(),
+            "proxy.health_path = \"healthz\": must be a path such as /healthz",
+        ),
+        (
+            "streams: {max_open: 0}".to_owned(),
+            "streams.max_open = \"0\": must be at least 1",
+        ),
+        (
+            "policies: {default: {stream_activity: on}}".to_owned(),
+            "policies.default.stream_activity",
+        ),
+        (
+            "policies: {default: {stream_grace: 1s}}".to_owned(),
+            "policies.default.stream_grace = \"1s\": must be between 2s and 5m",
+        ),
+        (
+            "rules: [{access: public, stream_activity: 'off'}]".to_owned(),
+            "rules.0.stream_activity = \"off\": has no effect where access is public",
+        ),
+    ] {
+        let errors = problems(&text);
+        assert!(errors.contains(expected), "{text}\n{errors}");
+    }
+}
+
+#[test]
+fn the_applications_of_the_proxy_listener_are_read() {
+    let loaded = load_yaml(
+        "listen: {proxy: '127.0.0.1:9184'}\nproxy:\n  trusted_proxies: [10.0.0.0/8, 192.0.2.1]\n  upstreams:\n    - \
+         {host: [app.example.com, '*.dev.example.com'], path_prefix: /api/, target: 'unix:/run/app.sock'}\n",
+    )
+    .unwrap();
+    let proxy = loaded.config.proxy;
+    assert_eq!(proxy.trusted_proxies.len(), 2);
+    let upstream = &proxy.upstreams[0];
+    assert_eq!(upstream.hosts.len(), 2);
+    assert_eq!(upstream.path_prefix, "/api");
+    assert!(upstream.preserve_host);
+    assert_eq!(upstream.target.to_string(), "unix:/run/app.sock");
 }

@@ -1,3 +1,5 @@
+mod streams;
+
 use axum::Router;
 use axum::extract::Extension;
 use axum::routing::any;
