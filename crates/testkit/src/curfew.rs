@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use super::{Listeners, signal};
 
+/// The maximum number of log lines that a failed test prints for each Curfew.
+const MAX_PROBLEM_LINES: usize = 40;
+
 /// The settings that Curfew starts with.
 #[derive(Clone)]
 pub struct Setup {
@@ -380,8 +383,18 @@ impl Curfew {
 }
 
 impl Drop for Curfew {
+    /// Stops the process. If the test has failed, prints the warnings and errors of Curfew, which can show the cause.
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let is_problem = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+            let problems: Vec<&str> = log.lines().filter(is_problem).collect();
+            let first = problems.len().saturating_sub(MAX_PROBLEM_LINES);
+            for line in &problems[first..] {
+                eprintln!("curfew {}: {line}", self.check);
+            }
+        }
     }
 }

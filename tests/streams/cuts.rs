@@ -1,0 +1,218 @@
+//! Streams through the proxy listener end with their session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::application::TargetKind;
+use crate::cells::{Cell, Cells, body};
+use crate::fronts::Front;
+use crate::support::curfew::Setup;
+use crate::support::redis::RedisServer;
+
+/// An open WebSocket.
+type WebSocket = TokioIo<hyper::upgrade::Upgraded>;
+
+/// Opens a WebSocket to the application that returns all bytes.
+async fn open(cell: &Cell<'_>, upgrade: &str) -> WebSocket {
+    let request = match cell.front {
+        Front::Http1 => cell
+            .request("GET", "/ws")
+            .header("connection", "Upgrade")
+            .header("upgrade", upgrade)
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        Front::Http2 => cell
+            .request("CONNECT", "/ws")
+            .header("sec-websocket-version", "13")
+            .extension(Protocol::from_static("websocket")),
+    };
+    let response = cell
+        .front
+        .send(cell.cells.proxy, request.body(body("")).unwrap())
+        .await;
+    let expected = match cell.front {
+        Front::Http1 => 101,
+        Front::Http2 => 200,
+    };
+    assert_eq!(response.status(), expected, "{}", cell.name());
+    TokioIo::new(hyper::upgrade::on(response).await.unwrap())
+}
+
+/// Sends a masked text frame, and waits until it comes back.
+async fn exchange(socket: &mut WebSocket) {
+    socket.write_all(b"\x81\x82maskhi").await.unwrap();
+    let mut echo = [0; 8];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"\x81\x82maskhi");
+}
+
+/// Reads until the end of the connection.
+async fn read_end(socket: &mut WebSocket) -> Vec<u8> {
+    let mut end = Vec::new();
+    let reading = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut end));
+    assert!(
+        reading.await.is_ok_and(|read| read.is_ok()),
+        "the stream must be cut"
+    );
+    end
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_its_session() {
+    let cells = Cells::start().await;
+    let mut sockets = Vec::new();
+    for cell in cells.all().filter(|cell| cell.kind != TargetKind::H2c) {
+        for upgrade in ["websocket", "WebSocket"] {
+            let mut socket = open(&cell, upgrade).await;
+            exchange(&mut socket).await;
+            sockets.push((cell.name(), socket));
+        }
+    }
+    cells.curfew.revoke(&cells.session).await;
+    for (name, socket) in &mut sockets {
+        assert_eq!(read_end(socket).await, b"\x88\x09\x03\xf0revoked", "{name}");
+    }
+    let cuts = cells
+        .curfew
+        .wait_for_audit_events("stream.cut", sockets.len())
+        .await;
+    for cut in &cuts {
+        assert_eq!(cut["event.reason"], "revoked");
+        assert_eq!(cut["curfew.stream.kind"], "websocket");
+        assert_eq!(cut["curfew.session.id"], cells.session.id.as_str());
+        assert_eq!(cut["user.id"], "alice");
+        assert_eq!(cut["url.path"], "/ws");
+    }
+    let (_, metrics) = cells.curfew.get_ops("/metrics").await;
+    let line = format!(
+        "curfew_streams_cut_total{{reason=\"revoked\"}} {}",
+        sockets.len()
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    assert!(
+        metrics.contains("curfew_streams_open{kind=\"websocket\"} 0"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn an_upgrade_to_an_application_with_only_http_2_is_refused() {
+    let cells = Cells::start().await;
+    for cell in cells.all().filter(|cell| cell.kind == TargetKind::H2c) {
+        let request = match cell.front {
+            Front::Http1 => cell
+                .request("GET", "/ws")
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket"),
+            Front::Http2 => cell
+                .request("CONNECT", "/ws")
+                .extension(Protocol::from_static("websocket")),
+        };
+        let request: Request<_> = request.body(body("")).unwrap();
+        let response = cell.front.send(cells.proxy, request).await;
+        assert_eq!(response.status(), 501, "{}", cell.name());
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_session_and_the_reason() {
+    let policy = "policies: {default: {idle: 15m, stream_end_event: true}}";
+    let cells = Cells::start_with(Setup::memory(), policy).await;
+    let mut open = Vec::new();
+    for cell in cells.all() {
+        let request = cell.request("GET", "/events").body(body("")).unwrap();
+        let mut response = cell.front.send(cells.proxy, request).await;
+        let first = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), Bytes::from("data: x\n\n"));
+        open.push((cell.name(), response));
+    }
+    cells.curfew.revoke(&cells.session).await;
+    for (name, response) in open {
+        let rest = response.into_body().collect().await.unwrap().to_bytes();
+        let rest = String::from_utf8(rest.to_vec()).unwrap();
+        let expected = "event: session-ended\ndata: {\"reason\":\"revoked\"}\n\n";
+        assert!(rest.ends_with(expected), "{name}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_another_replica_ends_its_session() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let cells = Cells::start_with(setup.clone(), "").await;
+    let other = setup.start();
+    let mut sockets = Vec::new();
+    for cell in cells.all().filter(|cell| cell.kind == TargetKind::Http) {
+        sockets.push(open(&cell, "websocket").await);
+    }
+    // The near cache and the subscription have started.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let session = &cells.session;
+    let path = format!("/api/v1/sessions/{}", session.id);
+    let (status, _) = other.call("DELETE", &path, None).await;
+    assert!(status.is_success(), "{status}");
+    for socket in &mut sockets {
+        assert_eq!(read_end(socket).await, b"\x88\x09\x03\xf0revoked");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_limit_ends_a_websocket_without_a_request() {
+    let policy = "policies: {default: {idle: 3s, absolute: 1h}}";
+    let cells = Cells::start_with(Setup::memory(), policy).await;
+    let cell = cells.all().next().unwrap();
+    let mut socket = open(&cell, "websocket").await;
+    exchange(&mut socket).await;
+    assert_eq!(read_end(&mut socket).await, b"\x88\x0e\x03\xf0idle_timeout");
+}
+
+#[tokio::test]
+async fn data_of_the_client_keeps_the_session_alive_where_the_policy_says_so() {
+    let policy = "policies: {default: {idle: 3s, absolute: 1h, stream_activity: client_data}}";
+    let cells = Cells::start_with(Setup::memory(), policy).await;
+    let cell = cells.all().next().unwrap();
+    let mut socket = open(&cell, "websocket").await;
+    for _ in 0..20 {
+        exchange(&mut socket).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    // Pings do not count.
+    for _ in 0..20 {
+        if socket.write_all(b"\x89\x80mask").await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let end = read_end(&mut socket).await;
+    assert!(end.ends_with(b"\x88\x0e\x03\xf0idle_timeout"), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_open_streams() {
+    let cells = Cells::start().await;
+    let cell = cells.all().next().unwrap();
+    let mut socket = open(&cell, "websocket").await;
+    cells.curfew.signal("HUP");
+    crate::support::eventually("the configuration is reloaded", async || {
+        cells.curfew.log().contains("configuration reloaded")
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    exchange(&mut socket).await;
+    let (_, session) = cells
+        .curfew
+        .call(
+            "GET",
+            &format!("/api/v1/sessions/{}", cells.session.id),
+            None,
+        )
+        .await;
+    assert_ne!(session, json!(null));
+}

@@ -1,0 +1,15 @@
+//! Tests the proxy listener and the end of streams, with real connections and a real Redis.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use curfew_testkit as support;
+
+mod application;
+mod cells;
+mod cuts;
+mod forwarding;
+mod fronts;
