@@ -1,10 +1,6 @@
 //! Tests the proxy listener and the end of streams, with real connections and a real Redis.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use curfew_testkit as support;
 
