@@ -25,15 +25,21 @@ export function recordProblems(page) {
   page.on("request", (request) => seen.requests.set(request, Date.now()));
   for (const endEvent of ["requestfinished", "requestfailed"]) page.on(endEvent, (request) => seen.requests.delete(request));
   page.on("framenavigated", (frame) => frame === page.mainFrame() && seen.navigations.push(frame.url()));
+  page.on("response", (response) => {
+    const isRedirect = response.status() >= 300 && response.status() < 400;
+    if (isRedirect && response.request().isNavigationRequest()) {
+      seen.navigations.push(`${response.status()} ${response.url()} to ${response.headers().location}`);
+    }
+  });
 }
 
-// Prints the text of each open page, its last addresses, and its requests without a response.
+// Prints the text of each open page, its last addresses and redirects, and its requests without a response.
 async function describeOpenPages() {
   for (const [page, { requests, navigations }] of openPages.filter(([page]) => !page.isClosed())) {
     const text = await Promise.race([page.innerText("body").catch(String), sleep(5000, "no text within 5 s")]);
     const pending = [...requests].map(([it, since]) => `${it.method()} ${it.url()} for ${Date.now() - since} ms`);
     console.log(`open page: ${page.url()}\n${text.slice(0, 2000)}`);
-    console.log("navigations:", navigations.slice(-5), "requests without a response:", pending);
+    console.log("navigations:", navigations.slice(-15), "requests without a response:", pending);
   }
 }
 
