@@ -226,6 +226,7 @@ impl Lifecycle {
         let aged = self.parts.stores.sessions.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
+            self.parts.streams.recheck_now(id);
             // Ageing has moved the deadline of the session, but not its due time in the queue. So make the session due
             // now.
             self.parts

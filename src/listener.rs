@@ -29,7 +29,7 @@ use crate::live::Live;
 pub use connections::ConnectionHandler;
 pub use drain::drain;
 pub use grpc::{GrpcServer, MAX_MESSAGE_BYTES};
-pub use http::{HttpServer, HttpService};
+pub use http::{ConnectionUse, HttpServer, HttpService};
 pub use http_stream::upgraded_io;
 pub use limited::{LimitedRouter, set_host};
 pub use per_listener::{ListenerName, PerListener};
@@ -52,7 +52,7 @@ pub enum Service {
     Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
-    /// A service that handles whole connections, such as SPOP.
+    /// A service for whole connections, such as SPOP.
     Connections(ConnectionHandler),
 }
 

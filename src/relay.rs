@@ -10,4 +10,4 @@ mod frames;
 mod upgraded;
 
 pub use body::{relay_request, relay_response};
-pub use upgraded::{UpgradeKind, relay_upgraded, upgrade_kind};
+pub use upgraded::{Upgrade, UpgradeKind, relay_upgraded, requested_upgrade};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::session::{DenyReason, Session, SessionId, SessionMap, Timestamp};
+use crate::session::{DenyReason, EndReason, Session, SessionId, SessionMap, Timestamp};
 use crate::store::InvalidationListener;
 use crate::telemetry::Metrics;
 use hearing::Hearing;
@@ -26,6 +26,14 @@ pub use stream::{OpenStream, StreamGuard, StreamKind, StreamTarget, StreamTerms}
 /// The time after which a new stream is decided on for the first time. A session can end between the check of the
 /// request and the registration of its stream, and this decision finds such an end.
 const FIRST_RECHECK: Duration = Duration::from_millis(500);
+/// The time of sessions that are due at once.
+const DUE_AT_ONCE: Timestamp = Timestamp::from_millis(0);
+/// A stream of this age was registered before the check of a new request began.
+const OLD_STREAM: Duration = Duration::from_secs(60);
+/// The time until another decision, if a decision reports no result because of a fault in Curfew.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// While session ends are not heard, Curfew reads the session of each stream again at this interval.
+const UNHEARD_RECHECK: Duration = Duration::from_secs(1);
 
 /// The limits on open streams of one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +100,10 @@ struct SessionStreams {
     record: Session,
     /// When the supervisor must decide on the session again.
     due_at: Timestamp,
+    /// When the supervisor decides again if the decision in progress reports no result.
+    result_due_at: Timestamp,
+    /// When Curfew last read the session from the store, or allowed a request that opened a stream.
+    confirmed_at: Timestamp,
     /// The time of the first of the latest failures to read the session; `None` if the latest attempt succeeded.
     unconfirmed_since: Option<Timestamp>,
 }
@@ -105,9 +117,7 @@ impl OpenStreams {
         steady: Option<Arc<dyn Clock>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        for limit in StreamLimit::ALL {
-            metrics.streams.refused.with_label_values(&[limit.as_str()]);
-        }
+        init_metrics(&metrics);
         Self {
             state: Mutex::default(),
             hearing: Hearing::new(steady),
@@ -159,9 +169,18 @@ impl OpenStreams {
                 streams: Vec::new(),
                 record: record.without_refresh_token(),
                 due_at: first_recheck,
+                result_due_at: Timestamp::MAX,
+                confirmed_at: now,
                 unconfirmed_since: None,
             });
-        of_session.due_at = of_session.due_at.min(first_recheck);
+        // If the session has had a stream for long enough, its end was reported to the registry, and cannot get lost.
+        let has_old_stream = of_session
+            .streams
+            .first()
+            .is_some_and(|stream| now.since(stream.opened) > OLD_STREAM);
+        if !has_old_stream {
+            of_session.due_at = of_session.due_at.min(first_recheck);
+        }
         of_session.streams.push(Arc::clone(&stream));
         Ok(StreamGuard::new(stream, Arc::clone(self)))
     }
@@ -190,7 +209,7 @@ impl OpenStreams {
     /// Makes a session due at once, if it has open streams.
     pub fn recheck_now(&self, session: SessionId) {
         if let Some(session) = self.state.lock().sessions.get_mut(&session) {
-            session.due_at = Timestamp::default();
+            session.due_at = DUE_AT_ONCE;
             self.due.notify_one();
         }
     }
@@ -206,7 +225,7 @@ impl OpenStreams {
         let mut is_any_due = false;
         for session in state.sessions.values_mut() {
             if condition(&session.record) {
-                session.due_at = Timestamp::default();
+                session.due_at = DUE_AT_ONCE;
                 is_any_due = true;
             }
         }
@@ -220,27 +239,30 @@ impl OpenStreams {
         self.due.notified().await;
     }
 
-    /// Takes the sessions that are due at `now`. Each is due again when [`settle`](Self::settle) or another report
+    /// Takes at most `max` sessions that are due at `now`. Each is due again when [`record_decision`](Self::record_decision) or another report
     /// says so.
     #[must_use]
-    pub fn take_due(&self, now: Timestamp) -> Vec<SessionId> {
+    pub fn take_due(&self, now: Timestamp, max: usize) -> Vec<SessionId> {
         let mut state = self.state.lock();
         let due = state
             .sessions
             .iter_mut()
-            .filter(|(_, session)| session.due_at <= now);
+            .filter(|(_, session)| session.due_at.min(session.result_due_at) <= now);
         let take = |(id, session): (&SessionId, &mut SessionStreams)| {
             session.due_at = Timestamp::MAX;
+            session.result_due_at = now.plus(RESULT_TIMEOUT);
             *id
         };
-        due.map(take).collect()
+        due.take(max).map(take).collect()
     }
 
     /// Records a decision on a session: its record, and when it is due again.
-    pub fn settle(&self, session: SessionId, record: &Session, due_at: Timestamp) {
+    pub fn record_decision(&self, session: SessionId, record: &Session, due_at: Timestamp) {
         if let Some(session) = self.state.lock().sessions.get_mut(&session) {
             session.record = record.clone().without_refresh_token();
             session.due_at = session.due_at.min(due_at);
+            session.result_due_at = Timestamp::MAX;
+            session.confirmed_at = self.clock.now();
             session.unconfirmed_since = None;
         }
     }
@@ -249,31 +271,51 @@ impl OpenStreams {
     pub fn mark_unconfirmed(&self, session: SessionId, now: Timestamp, due_at: Timestamp) {
         if let Some(session) = self.state.lock().sessions.get_mut(&session) {
             session.due_at = session.due_at.min(due_at);
+            session.result_due_at = Timestamp::MAX;
             session.unconfirmed_since.get_or_insert(now);
         }
     }
 
-    /// Cuts the streams whose session Curfew can no longer be sure of, with the reason `store_unavailable`. It cuts a
-    /// stream when session ends were not heard, or the store could not be asked, for longer than the grace of the
-    /// stream. It also cuts a stream at its deadline if the store could not be asked.
+    /// Cuts the streams whose session Curfew can no longer be sure of, with the reason `store_unavailable`. A session is
+    /// uncertain while neither the store can be asked nor session ends are heard. Curfew cuts a stream that was uncertain
+    /// for longer than its grace, and at its deadline if the store could not be asked. Also closes the connections of
+    /// streams that were cut and have not ended.
     pub fn cut_uncertain(&self, now: Timestamp) {
         let unheard = self.hearing.unheard_time();
-        let state = self.state.lock();
-        for session in state.sessions.values() {
+        let mut state = self.state.lock();
+        let mut is_any_due = false;
+        for session in state.sessions.values_mut() {
             let unconfirmed = session.unconfirmed_since.map(|since| now.since(since));
-            if unheard.is_zero() && unconfirmed.is_none() {
-                continue;
+            let unread = now.since(session.confirmed_at);
+            if !unheard.is_zero() && unconfirmed.is_none() && unread >= UNHEARD_RECHECK {
+                session.due_at = session.due_at.min(now);
+                is_any_due = true;
             }
+            let uncertain = unheard.min(unread).max(unconfirmed.unwrap_or_default());
             for stream in &session.streams {
+                if stream.cut_reason().is_some() {
+                    stream.close_if_late(now);
+                    continue;
+                }
+                if uncertain.is_zero() {
+                    continue;
+                }
                 let terms = stream.terms();
-                let is_past_grace =
-                    unheard.max(unconfirmed.unwrap_or_default()) > terms.settings.grace;
+                let is_past_grace = uncertain.min(now.since(stream.opened)) > terms.settings.grace;
                 let is_past_deadline = unconfirmed.is_some() && now >= terms.deadline;
                 if is_past_grace || is_past_deadline {
                     stream.cut(DenyReason::StoreUnavailable);
                 }
             }
         }
+        if is_any_due {
+            self.due.notify_one();
+        }
+    }
+
+    /// Wakes the supervisor, because it can start another decision.
+    pub fn wake(&self) {
+        self.due.notify_one();
     }
 
     fn remove(&self, stream: &OpenStream) {
@@ -287,6 +329,24 @@ impl OpenStreams {
                 state.sessions.remove(&stream.session);
             }
         }
+    }
+}
+
+/// Creates the metrics at zero, so that an alert on their growth notices the first event.
+fn init_metrics(metrics: &Metrics) {
+    let metrics = &metrics.streams;
+    for limit in StreamLimit::ALL {
+        metrics.refused.with_label_values(&[limit.as_str()]);
+    }
+    for kind in StreamKind::ALL {
+        metrics.open.with_label_values(&[kind.as_str()]);
+        metrics.opened.with_label_values(&[kind.as_str()]);
+    }
+    for reason in EndReason::ALL {
+        metrics.cut.with_label_values(&[reason.as_str()]);
+    }
+    for direction in ["from_client", "to_client"] {
+        metrics.bytes.with_label_values(&[direction]);
     }
 }
 

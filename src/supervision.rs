@@ -54,7 +54,7 @@ pub async fn run(supervisor: Live<Supervisor>, stop: CancellationToken) {
     let mut rounds = Rounds::default();
     while !stop.is_cancelled() {
         let current = supervisor.current();
-        rounds.run_due(&current).await;
+        rounds.run_due(&current);
         tokio::select! {
             () = stop.cancelled() => {}
             () = current.streams.wait_until_due() => {}
@@ -84,7 +84,7 @@ impl Default for Rounds {
 
 impl Rounds {
     /// Starts a decision on each session that is due, and cuts the streams whose sessions are uncertain.
-    async fn run_due(&mut self, supervisor: &Arc<Supervisor>) {
+    fn run_due(&mut self, supervisor: &Arc<Supervisor>) {
         let Supervisor {
             streams,
             clock,
@@ -103,18 +103,17 @@ impl Rounds {
             self.cut_offs_compared_at = now;
             supervisor.recheck_revoked();
         }
-        for session in streams.take_due(now) {
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&self.reads).acquire_owned().await else {
-                return;
-            };
+        // A slow store must not delay the limits and the grace of the other streams.
+        streams.cut_uncertain(now);
+        for session in streams.take_due(now, self.reads.available_permits()) {
+            let permit = Arc::clone(&self.reads).try_acquire_owned();
             let supervisor = Arc::clone(supervisor);
             tokio::spawn(async move {
                 supervisor.decide_again(session).await;
                 drop(permit);
+                supervisor.streams.wake();
             });
         }
-        streams.cut_uncertain(clock.now());
     }
 }
 

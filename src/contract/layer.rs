@@ -27,7 +27,7 @@ use crate::check::{
 };
 use crate::live::Live;
 use crate::policy::Contract;
-use crate::relay::{relay_request, relay_response, upgrade_kind};
+use crate::relay::{relay_request, relay_response, requested_upgrade};
 use crate::session::{DenyReason, Session, SessionId};
 use crate::streams::StreamGuard;
 use bridge::BridgeError;
@@ -182,7 +182,7 @@ impl CurfewLayer {
 /// of a cut before the head of the answer.
 async fn forward<S>(
     mut inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     guard: Arc<StreamGuard>,
 ) -> Result<Result<Response, DenyReason>, S::Error>
 where
@@ -190,7 +190,11 @@ where
     S::Future: Send,
     S::Error: Send + 'static,
 {
-    let upgrade = upgrade_kind(&request);
+    let upgrade = requested_upgrade(&request).map(|upgrade| upgrade.kind);
+    if upgrade.is_none() {
+        // Otherwise the service could take over a connection that the layer does not relay.
+        drop(hyper::upgrade::on(&mut request));
+    }
     let request = relay_request(request, Arc::clone(&guard));
     let stream = Arc::clone(&guard);
     let answer = async move {

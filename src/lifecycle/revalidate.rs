@@ -188,7 +188,9 @@ impl Lifecycle {
         change: &Change,
     ) -> Result<Option<Session>, StoreError> {
         loop {
-            match self.parts.stores.sessions.change(id, change).await {
+            let changed = self.parts.stores.sessions.change(id, change).await;
+            self.parts.streams.recheck_now(id);
+            match changed {
                 Ok(ChangeOutcome::Changed(session)) => return Ok(Some(session)),
                 // An earlier attempt has written this change, but the answer of the store was lost.
                 Ok(ChangeOutcome::Differs(session)) if session.details == change.details => {

@@ -111,20 +111,30 @@ async fn serve_connection(
     let stream = HttpStream::new(stream, Arc::clone(&write_progress)).with_permit(permit);
     let stream = TokioIo::new(stream);
     let service_counts = Arc::clone(&request_counts);
-    let service = service_fn(move |request: Request<Incoming>| {
+    // Only an HTTP/1.1 connection has one request at a time, so only it can be closed for one request.
+    let close = (!http2).then(CancellationToken::new);
+    let service_close = close.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (service, request_counts) = (Arc::clone(&service), Arc::clone(&service_counts));
         let write_progress = Arc::clone(&write_progress);
+        let close = service_close.clone();
         async move {
             // HTTP/2 does not need this wait, because it has flow-control windows. A request that waits here does not
             // count as begun. So a client that never reads its answers counts as idle, and its connection is closed.
             if !http2 {
                 write_progress.wait_until_written().await;
             }
-            let in_flight = request_counts.begin_request();
+            let in_flight = Arc::new(request_counts.begin_request());
+            if forwards_streams {
+                request.extensions_mut().insert(ConnectionUse {
+                    close,
+                    _in_flight: Arc::clone(&in_flight),
+                });
+            }
             let response = service.call(request, peer).await;
             write_progress.mark_unwritten();
             Ok::<_, Infallible>(match forwards_streams {
-                true => response.map(|body| in_flight.hold_until_end(body)),
+                true => response.map(|body| hold_until_end(in_flight, body)),
                 false => response,
             })
         }
@@ -165,6 +175,12 @@ async fn serve_connection(
                 }
                 connection.as_mut().graceful_shutdown();
                 connection.await
+            };
+            let serving = async {
+                tokio::select! {
+                    served = serving => served,
+                    () = wait_for_close(close) => Ok(()),
+                }
             };
             let served = request_counts.serve_until_idle(serving).await;
             // The stop waits until all watchers are dropped.
@@ -241,13 +257,26 @@ impl RequestCounts {
 /// A request that has begun. It ends when this value is dropped.
 struct RequestInFlight(Arc<RequestCounts>);
 
-impl RequestInFlight {
-    /// Lets the request end with the body of its answer.
-    fn hold_until_end(self, body: Body) -> Body {
-        Body::new(body.map_frame(move |frame| {
-            let _ = &self;
-            frame
-        }))
+/// The use of a connection by one request. The connection stays open until this value and its clones are dropped.
+#[derive(Clone)]
+pub struct ConnectionUse {
+    /// Closes the connection; `None` if other requests share it.
+    pub close: Option<CancellationToken>,
+    _in_flight: Arc<RequestInFlight>,
+}
+
+/// Lets a request end with the body of its answer.
+fn hold_until_end(in_flight: Arc<RequestInFlight>, body: Body) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _ = &in_flight;
+        frame
+    }))
+}
+
+async fn wait_for_close(close: Option<CancellationToken>) {
+    match close {
+        Some(close) => close.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct ClientView {
     pub(super) is_trusted: bool,
     /// Whether the client's request arrived over TLS.
     pub(super) secure: bool,
+    /// The header in which trusted proxies send the client's address.
+    pub(super) address_header: HeaderName,
 }
 
 impl ClientView {
@@ -52,11 +54,13 @@ impl ClientView {
                 peer,
                 is_trusted,
                 secure: is_tls,
+                address_header: address_header.name.clone(),
             };
         }
         let proto = headers.get(PROTO).map(HeaderValue::as_bytes);
         let proto = proto.and_then(|text| text.split(|byte| *byte == b',').next());
         Self {
+            address_header: address_header.name.clone(),
             address: address_header.read(headers),
             peer,
             is_trusted,
@@ -80,6 +84,9 @@ impl ClientView {
         };
         let kept_host = headers.get(HOST).filter(|_| self.is_trusted).cloned();
         let kept_port = headers.get(PORT).filter(|_| self.is_trusted).cloned();
+        if !self.is_trusted {
+            remove_spellings(headers, [&self.address_header].into_iter());
+        }
         remove_spellings(headers, [FOR, HOST, PROTO, PORT].iter().chain(&OTHERS));
         let peer = self.peer;
         let addresses = match before.is_empty() {

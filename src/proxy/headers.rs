@@ -6,8 +6,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers that apply to one connection only (RFC 9110, section 7.6.1), besides those that `Connection` lists.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
@@ -19,7 +20,14 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// The headers that `Connection` cannot remove, although a client lists them there. A client could otherwise remove
 /// what Curfew or a trusted proxy says about the request.
-const NOT_REMOVABLE: [HeaderName; 2] = [HOST, VIA];
+const NOT_REMOVABLE: [HeaderName; 6] = [
+    HOST,
+    VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+];
 
 /// Removes the headers that apply to one connection only. Keeps `TE: trailers`, because Curfew forwards trailers.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {

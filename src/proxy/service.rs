@@ -29,10 +29,12 @@ use crate::admission::ConcurrencyLimit;
 use crate::browser::BrowserService;
 use crate::check::{CheckRequest, ClientAddress, InvalidUrl, Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, remove_spellings, replace_identity};
-use crate::listener::{Encryption, HttpService, upgraded_io};
+use crate::listener::{ConnectionUse, Encryption, HttpService, upgraded_io};
 use crate::live::Live;
 use crate::policy::Contract;
-use crate::relay::{UpgradeKind, relay_request, relay_response, relay_upgraded, upgrade_kind};
+use crate::relay::{
+    Upgrade, UpgradeKind, relay_request, relay_response, relay_upgraded, requested_upgrade,
+};
 use crate::session::DenyReason;
 use crate::streams::StreamGuard;
 
@@ -53,7 +55,9 @@ struct ProxyParts {
 /// An allowed request on its way to the application.
 struct Forwarding {
     upstream: Arc<Upstream>,
-    upgrade: Option<UpgradeKind>,
+    upgrade: Option<Upgrade>,
+    /// Keeps the client's connection open while the stream is open.
+    connection_use: Option<ConnectionUse>,
     /// The client's side of the upgrade.
     client_upgrade: OnUpgrade,
     is_extended_connect: bool,
@@ -71,7 +75,9 @@ enum ForwardError {
     Timeout,
     #[error("the application speaks only HTTP/2, which has no upgrade")]
     NoUpgrade,
-    #[error("the application switched protocols without a request")]
+    #[error("the application did not switch protocols")]
+    NotSwitched,
+    #[error("the application switched to a protocol that the client did not request")]
     UnexpectedSwitch,
     #[error("the path is not valid in a URI: {0}")]
     Uri(#[from] http::Error),
@@ -123,12 +129,12 @@ impl ProxyService {
         } = &*self.parts;
         let (contracts, upstreams) = (contracts.current(), upstreams.current());
         let settings = &upstreams.settings;
-        let host = router_input::host(&request)?;
         let path = request.uri().path().to_owned();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         if is_read && settings.health_path.as_ref() == Some(&path) {
             return Ok(text_response(StatusCode::OK, "ok\n"));
         }
+        let host = router_input::host(&request)?;
         let client = ClientView::new(
             peer.ip(),
             encryption.current().is_some(),
@@ -139,6 +145,10 @@ impl ProxyService {
         if contracts.is_own_path(&path) {
             let value = HeaderValue::from_str(&host).map_err(|_| StatusCode::BAD_REQUEST)?;
             request.headers_mut().insert(HOST, value);
+            if !client.is_trusted {
+                // The logout endpoints read the address of the sender from this header.
+                request.headers_mut().remove(&client.address_header);
+            }
             let extensions = request.extensions_mut();
             extensions.insert(peer);
             extensions.insert(ClientAddress::InField(client.address));
@@ -176,12 +186,15 @@ impl ProxyService {
             address: ClientAddress::InField(client.address),
             peer: Some(peer.ip()),
         };
-        let permit = limit.take();
-        let has_permit = permit.is_some();
-        let outcome = match has_permit {
-            true => contracts.checker.check(&check).await,
-            false => contracts.checker.shed(&check),
+        let mut permit = limit.take();
+        let outcome = match &permit {
+            Some(_) => contracts.checker.check(&check).await,
+            None => contracts.checker.shed(&check),
         };
+        if !http_body::Body::is_end_stream(request.body()) {
+            // A body can arrive slowly. So many slow uploads must not take the permits of other requests.
+            permit = None;
+        }
         let answer = contracts.reply(&check, &outcome);
         if answer.status() != StatusCode::OK {
             return Ok(answer.map(Body::from));
@@ -198,8 +211,17 @@ impl ProxyService {
             },
             None => None,
         };
+        let connection_use = request.extensions_mut().remove::<ConnectionUse>();
+        let close = connection_use.as_ref().and_then(|it| it.close.clone());
+        if let (Some(guard), Some(close)) = (&guard, close) {
+            guard.set_close(close);
+        }
+        let upgrade = requested_upgrade(&request);
+        // The client's `Connection` must not remove the identity that Curfew adds.
+        remove_hop_by_hop(request.headers_mut());
         let forwarding = Forwarding {
-            upgrade: upgrade_kind(&request),
+            upgrade,
+            connection_use,
             client_upgrade: hyper::upgrade::on(&mut request),
             is_extended_connect,
             guard,
@@ -236,8 +258,6 @@ impl Forwarding {
         version: Version,
     ) -> Result<Response<Body>, ForwardError> {
         let settings = &self.upstream.settings;
-        let protocol = requested_protocol(&request);
-        remove_hop_by_hop(request.headers_mut());
         client.write(request.headers_mut(), host, version);
         let authority = settings.target.authority();
         let sent_host = match settings.preserve_host {
@@ -249,8 +269,8 @@ impl Forwarding {
             request.headers_mut().insert(HOST, value);
         }
         *request.version_mut() = Version::HTTP_11;
-        if let Some(kind) = self.upgrade {
-            self.ask_for_upgrade(&mut request, kind, protocol);
+        if let Some(upgrade) = &self.upgrade {
+            self.ask_for_upgrade(&mut request, upgrade);
         }
         request.extensions_mut().clear();
         let (request_end, request) = signal_end(request);
@@ -265,7 +285,7 @@ impl Forwarding {
             tokio::time::sleep(response_timeout).await;
         };
         let sending = async {
-            match self.upgrade {
+            match &self.upgrade {
                 None => Ok(self.upstream.send(request).await?),
                 Some(_) => {
                     let sent = self.upstream.send_upgrade(request).await;
@@ -281,7 +301,11 @@ impl Forwarding {
         };
         let response = tokio::select! {
             biased;
-            sent = sending => sent,
+            sent = sending => sent.map_err(|error| {
+                // A cut also ends the body of the request, which looks like an error of the application.
+                let reason = self.guard.as_ref().and_then(|guard| guard.stream().cut_reason());
+                reason.map_or(error, ForwardError::Cut)
+            }),
             reason = cut => Err(ForwardError::Cut(reason)),
             () = timeout => Err(ForwardError::Timeout),
         };
@@ -290,19 +314,12 @@ impl Forwarding {
 
     /// Sets the headers of a request for an upgrade. A WebSocket over HTTP/2 becomes one over HTTP/1.1 (RFC 8441,
     /// section 5).
-    fn ask_for_upgrade(
-        &self,
-        request: &mut Request<Body>,
-        kind: UpgradeKind,
-        protocol: Option<HeaderValue>,
-    ) {
+    fn ask_for_upgrade(&self, request: &mut Request<Body>, upgrade: &Upgrade) {
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Some(protocol) = protocol {
-            headers.insert(UPGRADE, protocol);
-        }
+        headers.insert(UPGRADE, upgrade.protocol.clone());
         if self.is_extended_connect {
-            if kind == UpgradeKind::WebSocket {
+            if upgrade.kind == UpgradeKind::WebSocket {
                 headers.insert(SEC_WEBSOCKET_KEY, websocket_key());
                 headers
                     .entry(SEC_WEBSOCKET_VERSION)
@@ -321,48 +338,49 @@ impl Forwarding {
         let has_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upstream_version = response.version();
         *response.version_mut() = Version::HTTP_11;
-        let protocol = response.headers().get(UPGRADE).cloned();
+        let accepted = self
+            .upgrade
+            .filter(|upgrade| upgrade.is_accepted_by(response.headers()));
         remove_hop_by_hop(response.headers_mut());
         add_via(response.headers_mut(), upstream_version);
         for cookie in self.cookies {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         if !has_switched {
+            // Over HTTP/2, a success would tell the client that the WebSocket is open.
+            if self.is_extended_connect && response.status().is_success() {
+                return Err(ForwardError::NotSwitched);
+            }
             let response = response.map(Body::new);
             return Ok(match self.guard {
                 Some(guard) => relay_response(response, guard),
                 None => response,
             });
         }
-        let Some(kind) = self.upgrade else {
+        let Some(upgrade) = accepted else {
             return Err(ForwardError::UnexpectedSwitch);
         };
         let upstream_upgrade = hyper::upgrade::on(&mut response);
-        tokio::spawn(relay(
+        let connection_use = self.connection_use;
+        let relaying = relay(
             self.client_upgrade,
             upstream_upgrade,
-            kind,
+            upgrade.kind,
             self.guard,
-        ));
+        );
+        tokio::spawn(async move {
+            relaying.await;
+            drop(connection_use);
+        });
         let headers = response.headers_mut();
         if version == Version::HTTP_2 {
             headers.remove(http::header::SEC_WEBSOCKET_ACCEPT);
             *response.status_mut() = StatusCode::OK;
         } else {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            if let Some(protocol) = protocol {
-                headers.insert(UPGRADE, protocol);
-            }
+            headers.insert(UPGRADE, upgrade.protocol);
         }
         Ok(response.map(|_| Body::empty()))
-    }
-}
-
-/// The protocol that a request wants to switch to.
-fn requested_protocol(request: &Request<Body>) -> Option<HeaderValue> {
-    match request.extensions().get::<Protocol>() {
-        Some(protocol) => HeaderValue::from_str(protocol.as_str()).ok(),
-        None => request.headers().get(UPGRADE).cloned(),
     }
 }
 
@@ -374,7 +392,17 @@ async fn relay(
     guard: Option<Arc<StreamGuard>>,
 ) {
     let both = async { tokio::try_join!(client, upstream) };
-    let (client, upstream) = match both.await {
+    let cut = async {
+        match &guard {
+            Some(guard) => guard.cut().await,
+            None => std::future::pending().await,
+        }
+    };
+    let both = tokio::select! {
+        both = both => both,
+        _ = cut => return,
+    };
+    let (client, upstream) = match both {
         Ok(both) => both,
         Err(error) => {
             tracing::debug!(%error, "could not switch protocols");

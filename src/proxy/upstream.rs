@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -16,6 +17,14 @@ use super::settings::{Target, UpstreamSettings};
 
 /// The maximum number of idle connections in one pool.
 const MAX_IDLE_CONNECTIONS: usize = 64;
+/// The largest window of an HTTP/2 connection (RFC 9113, section 6.9.1).
+const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+/// The window of an HTTP/2 stream: the most bytes of one answer that wait for a slow client.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The interval of pings on an HTTP/2 connection to an application.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// The time after which a ping without an answer ends the connection.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An application, with its connection pools.
 pub(super) struct Upstream {
@@ -120,6 +129,14 @@ fn build_client(connector: Connector, is_http2: bool) -> Client<Connector, Body>
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
         .http2_only(is_http2)
+        // One client that does not read must not use up the window of the connection, which all clients share.
+        .http2_initial_connection_window_size(MAX_WINDOW_BYTES)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        // Find a connection whose other end has disappeared.
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
         // The caller sets the header, so that the application gets the host that the client wrote.
         .set_host(false)
         .build(connector)

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -34,6 +34,8 @@ enum Direction {
         kind: StreamKind,
         /// The last bytes, to find the end of an event.
         last_bytes: LastBytes,
+        /// Whether the data is compressed, so that no text can be added.
+        is_encoded: bool,
     },
 }
 
@@ -46,10 +48,22 @@ pub fn relay_request(request: Request<Body>, guard: Arc<StreamGuard>) -> Request
 /// Makes the body of an answer end when its stream is cut. Sets the kind of the stream.
 #[must_use]
 pub fn relay_response(response: Response<Body>, guard: Arc<StreamGuard>) -> Response<Body> {
-    let kind = response_kind(response.headers());
+    let headers = response.headers();
+    let kind = response_kind(headers);
+    let is_encoded = headers.contains_key(CONTENT_ENCODING);
     guard.set_kind(kind);
     let last_bytes = LastBytes::default();
-    response.map(|body| RelayedBody::create(body, guard, Direction::ToClient { kind, last_bytes }))
+    response.map(|body| {
+        RelayedBody::create(
+            body,
+            guard,
+            Direction::ToClient {
+                kind,
+                last_bytes,
+                is_encoded,
+            },
+        )
+    })
 }
 
 /// The error at the end of a body whose stream was cut.
@@ -74,10 +88,11 @@ impl RelayedBody {
             Direction::ToClient {
                 kind: StreamKind::EventStream,
                 last_bytes,
+                is_encoded,
             } => {
                 let has_end_event = self.guard.stream().terms().settings.end_event;
                 // In the middle of an event, the client would take the text for a part of that event.
-                (has_end_event && last_bytes.is_end_of_event()).then(|| {
+                (has_end_event && !is_encoded && last_bytes.is_end_of_event()).then(|| {
                     let event = format!(
                         "event: session-ended\ndata: {{\"reason\":\"{}\"}}\n\n",
                         reason.as_str()

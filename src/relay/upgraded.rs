@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use hyper::ext::Protocol;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -46,31 +46,73 @@ impl From<UpgradeKind> for StreamKind {
     }
 }
 
-/// Returns the protocol that a request asks for; `None` without an upgrade. Over HTTP/1.1, the request asks with the
-/// header `Upgrade`, over HTTP/2 with the extended CONNECT method (RFC 8441).
-#[must_use]
-pub fn upgrade_kind<B>(request: &Request<B>) -> Option<UpgradeKind> {
-    if let Some(protocol) = request.extensions().get::<Protocol>() {
-        let is_websocket = protocol.as_str().eq_ignore_ascii_case("websocket");
-        return Some(UpgradeKind::new(is_websocket));
-    }
-    kind_from_headers(request.headers())
+/// An upgrade that a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The kind of the protocol.
+    pub kind: UpgradeKind,
+    /// The protocol, as the header `Upgrade` names it.
+    pub protocol: HeaderValue,
 }
 
-/// The upgrade counts only with `Connection: upgrade` (RFC 9110, section 7.8). Names are compared without case, because
-/// a comparison with case would not recognise `Upgrade: WebSocket`.
-fn kind_from_headers(headers: &HeaderMap) -> Option<UpgradeKind> {
-    let has_token = |name, token: &str| {
-        let values = headers.get_all(name).into_iter();
-        let mut tokens = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        tokens.any(|it| it.trim().eq_ignore_ascii_case(token))
-    };
-    if !headers.contains_key(UPGRADE) || !has_token(CONNECTION, "upgrade") {
+/// Returns the upgrade that a request asks for; `None` without an upgrade. Over HTTP/1.1, the request asks with the
+/// header `Upgrade`, over HTTP/2 with the extended CONNECT method (RFC 8441).
+///
+/// An upgrade to another version of HTTP or to TLS counts as none, because the requests on such a connection would
+/// bypass the checks. Curfew may ignore an upgrade (RFC 9110, section 7.8).
+#[must_use]
+pub fn requested_upgrade<B>(request: &Request<B>) -> Option<Upgrade> {
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+        return Upgrade::new(protocol);
+    }
+    if request.version() != Version::HTTP_11
+        || !has_token(request.headers(), &CONNECTION, "upgrade")
+    {
         return None;
     }
-    Some(UpgradeKind::new(has_token(UPGRADE, "websocket")))
+    let mut first = None;
+    for token in tokens(request.headers(), &UPGRADE) {
+        let lower = token.to_ascii_lowercase();
+        if lower.starts_with("h2c") || lower.starts_with("http") || lower.starts_with("tls") {
+            return None;
+        }
+        first = first.or(Some(token));
+    }
+    let has_websocket = has_token(request.headers(), &UPGRADE, "websocket");
+    let protocol = if has_websocket { "websocket" } else { first? };
+    Upgrade::new(HeaderValue::from_str(protocol).ok()?)
+}
+
+/// The items of a comma-separated header.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter();
+    let texts = lines.filter_map(|line| line.to_str().ok());
+    texts
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+/// Whether a header has an item. Items are compared without case, because a comparison with case would not recognise
+/// `Upgrade: WebSocket`.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|it| it.eq_ignore_ascii_case(token))
+}
+
+impl Upgrade {
+    fn new(protocol: HeaderValue) -> Option<Self> {
+        let name = protocol.to_str().ok()?;
+        let kind = UpgradeKind::new(name.eq_ignore_ascii_case("websocket"));
+        Some(Self { kind, protocol })
+    }
+
+    /// Whether an answer switches to the requested protocol.
+    #[must_use]
+    pub fn is_accepted_by(&self, headers: &HeaderMap) -> bool {
+        let name = self.protocol.to_str().unwrap_or_default();
+        has_token(headers, &UPGRADE, name)
+    }
 }
 
 /// The two connections of an upgraded stream.

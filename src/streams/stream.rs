@@ -11,6 +11,9 @@ use crate::policy::{Client, Contract, StreamActivity, StreamSettings};
 use crate::session::{DenyReason, SessionId, Timestamp};
 use crate::telemetry::audit;
 
+/// How long a client may take to read the end of a stream that was cut.
+const CLOSE_DELAY: Duration = Duration::from_secs(1);
+
 /// How a stream sends its data. The kind decides how a stream is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
@@ -97,6 +100,10 @@ pub struct OpenStream {
     terms: Mutex<StreamTerms>,
     cut_reason: OnceLock<DenyReason>,
     cut: CancellationToken,
+    /// When the stream was first seen as cut and not ended.
+    late_since: OnceLock<Timestamp>,
+    /// Closes the connection of the client; unset if other streams share the connection.
+    close: OnceLock<CancellationToken>,
     /// The time of the latest data that counts as activity, in milliseconds; 0 if there was none.
     active_at: AtomicU64,
     /// The time of the activity that was reported last, in milliseconds.
@@ -122,6 +129,8 @@ impl OpenStream {
             terms: Mutex::new(terms),
             cut_reason: OnceLock::new(),
             cut: CancellationToken::new(),
+            late_since: OnceLock::new(),
+            close: OnceLock::new(),
             active_at: AtomicU64::new(0),
             reported_at: AtomicU64::new(now.as_millis()),
             from_client: AtomicU64::new(0),
@@ -150,6 +159,17 @@ impl OpenStream {
     pub fn cut(&self, reason: DenyReason) {
         if self.cut_reason.set(reason).is_ok() {
             self.cut.cancel();
+        }
+    }
+
+    /// Closes the client's connection if the stream was cut some time ago and has not ended, because the client does not
+    /// read.
+    pub(super) fn close_if_late(&self, now: Timestamp) {
+        let since = *self.late_since.get_or_init(|| now);
+        if now.since(since) >= CLOSE_DELAY
+            && let Some(close) = self.close.get()
+        {
+            close.cancel();
         }
     }
 
@@ -197,6 +217,11 @@ impl StreamGuard {
             metrics.opened.with_label_values(&[kind.as_str()]).inc();
             metrics.open.with_label_values(&[kind.as_str()]).inc();
         }
+    }
+
+    /// Sets the token that closes the connection of the client. Only the first call has an effect.
+    pub fn set_close(&self, close: CancellationToken) {
+        let _ = self.stream.close.set(close);
     }
 
     /// Waits until the stream is cut. Returns the reason.
@@ -262,9 +287,11 @@ impl Drop for StreamGuard {
         if let Some(kind) = kind {
             metrics.open.with_label_values(&[kind.as_str()]).dec();
         }
-        let (Some(reason), Some(kind)) = (stream.cut_reason(), kind) else {
+        let Some(reason) = stream.cut_reason() else {
             return;
         };
+        // The answer had not begun, so the kind is not known.
+        let kind = kind.unwrap_or(StreamKind::Transfer);
         metrics.cut.with_label_values(&[reason.as_str()]).inc();
         let now = self.registry.clock.now();
         audit::stream_cut(&audit::CutStream {

@@ -75,20 +75,20 @@ fn a_report_during_a_decision_is_not_lost() {
     let opened = open_stream(StreamSettings::default(), StreamLimits::default());
     let _guard = opened.open().unwrap();
     let now = START.plus(SECOND);
-    assert_eq!(opened.registry.take_due(now), [opened.session]);
-    assert!(opened.registry.take_due(now).is_empty());
+    assert_eq!(opened.registry.take_due(now, 100), [opened.session]);
+    assert!(opened.registry.take_due(now, 100).is_empty());
     opened.registry.recheck_now(opened.session);
     let record = session_of("alice", START);
     opened
         .registry
-        .settle(opened.session, &record, START.plus(60 * SECOND));
-    assert_eq!(opened.registry.take_due(now), [opened.session]);
+        .record_decision(opened.session, &record, START.plus(60 * SECOND));
+    assert_eq!(opened.registry.take_due(now, 100), [opened.session]);
     opened
         .registry
-        .settle(opened.session, &record, START.plus(60 * SECOND));
-    assert!(opened.registry.take_due(now).is_empty());
+        .record_decision(opened.session, &record, START.plus(60 * SECOND));
+    assert!(opened.registry.take_due(now, 100).is_empty());
     assert_eq!(
-        opened.registry.take_due(START.plus(60 * SECOND)),
+        opened.registry.take_due(START.plus(60 * SECOND), 100),
         [opened.session]
     );
 }
@@ -113,33 +113,59 @@ fn open_with_replicas() -> (ManualClock, Arc<OpenStreams>, StreamGuard) {
 #[test]
 fn streams_are_cut_when_ends_were_not_heard_for_longer_than_the_grace() {
     let (steady, registry, guard) = open_with_replicas();
-    let is_cut = || {
-        registry.cut_uncertain(START);
+    // In this test, decision time equals the time of the channel.
+    let is_cut = |steady: &ManualClock| {
+        registry.cut_uncertain(steady.now());
         guard.stream().cut_reason().is_some()
     };
     registry.caught_up_to(START);
     steady.advance(StreamSettings::DEFAULT_GRACE);
-    assert!(!is_cut());
+    assert!(!is_cut(&steady));
     registry.on_lost_invalidation();
     registry.caught_up_to(steady.now());
     steady.advance(StreamSettings::DEFAULT_GRACE);
-    assert!(!is_cut(), "a heartbeat must begin a new grace");
+    assert!(!is_cut(&steady), "a heartbeat must begin a new grace");
     steady.advance(Duration::from_millis(1));
-    assert!(is_cut());
+    assert!(is_cut(&steady));
     assert_eq!(
         guard.stream().cut_reason(),
         Some(DenyReason::StoreUnavailable)
     );
 }
 
+/// Without the invalidation channel, Curfew reads the records instead.
+#[test]
+fn a_session_that_is_read_again_is_not_uncertain() {
+    let opened = open_stream(StreamSettings::default(), StreamLimits::default());
+    let clock = opened.clock.clone();
+    let registry = OpenStreams::new(
+        Arc::new(clock.clone()),
+        Some(Arc::new(clock.clone())),
+        Arc::clone(&opened.metrics),
+    );
+    let registry = Arc::new(registry);
+    let record = session_of("alice", START);
+    let session = (opened.session, record.clone());
+    let guard = registry
+        .open(session, target(), opened.terms, opened.limits)
+        .unwrap();
+    for _ in 0..200 {
+        clock.advance(SECOND);
+        registry.cut_uncertain(clock.now());
+        assert_eq!(registry.take_due(clock.now(), 100), [opened.session]);
+        registry.record_decision(opened.session, &record, Timestamp::MAX);
+    }
+    assert_eq!(guard.stream().cut_reason(), None);
+}
+
 #[test]
 fn all_sessions_are_due_after_lost_invalidations() {
     let (steady, registry, _guard) = open_with_replicas();
-    assert_eq!(registry.take_due(START.plus(SECOND)).len(), 1);
+    assert_eq!(registry.take_due(START.plus(SECOND), 100).len(), 1);
     registry.caught_up_to(steady.now());
-    assert!(registry.take_due(START.plus(SECOND)).is_empty());
+    assert!(registry.take_due(START.plus(SECOND), 100).is_empty());
     registry.on_lost_invalidation();
-    assert!(registry.take_due(START.plus(SECOND)).is_empty());
+    assert!(registry.take_due(START.plus(SECOND), 100).is_empty());
     registry.caught_up_to(steady.now());
-    assert_eq!(registry.take_due(START.plus(SECOND)).len(), 1);
+    assert_eq!(registry.take_due(START.plus(SECOND), 100).len(), 1);
 }

@@ -65,7 +65,7 @@ impl Supervisor {
             }
         }
         self.streams
-            .settle(id, &session, next_check(next_deadline, now));
+            .record_decision(id, &session, next_check(next_deadline, now));
         Ok(())
     }
 

@@ -74,11 +74,11 @@ impl Fixture {
     }
 
     async fn run_round(&mut self) {
-        self.rounds.run_due(&self.supervisor).await;
+        self.rounds.run_due(&self.supervisor);
         // Wait until all decisions are finished.
         let all = self.rounds.reads.acquire_many(MAX_CONCURRENT_READS as u32);
         drop(all.await.unwrap());
-        self.rounds.run_due(&self.supervisor).await;
+        self.rounds.run_due(&self.supervisor);
         let all = self.rounds.reads.acquire_many(MAX_CONCURRENT_READS as u32);
         drop(all.await.unwrap());
     }
@@ -508,9 +508,11 @@ async fn many_sessions_are_decided_independently() {
     }
     bench.clock.advance(SECOND);
     let mut rounds = Rounds::default();
-    rounds.run_due(&supervisor).await;
-    let all = rounds.reads.acquire_many(MAX_CONCURRENT_READS as u32);
-    drop(all.await.unwrap());
+    for _ in 0..4 {
+        rounds.run_due(&supervisor);
+        let all = rounds.reads.acquire_many(MAX_CONCURRENT_READS as u32);
+        drop(all.await.unwrap());
+    }
     for (number, guard) in guards.iter().enumerate() {
         let is_cut = guard.stream().cut_reason().is_some();
         assert_eq!(is_cut, number % 2 == 0, "stream {number}");

@@ -173,6 +173,12 @@ async fn answer(mut request: Request<Incoming>, received: &ReceivedHeads) -> Res
                 .body(BodyExt::boxed(StreamBody::new(events)))
                 .unwrap();
         }
+        "/endless" => {
+            let chunks = stream::repeat_with(|| Ok(Frame::data(Bytes::from(vec![0; 64 * 1024]))));
+            return response
+                .body(BodyExt::boxed(StreamBody::new(chunks)))
+                .unwrap();
+        }
         "/reset" => {
             let first = stream::once(async { Ok(Frame::data(Bytes::from("part"))) });
             let error = stream::once(async {

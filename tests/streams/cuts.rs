@@ -7,7 +7,6 @@ use http::Request;
 use http_body_util::BodyExt;
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::application::TargetKind;
@@ -75,6 +74,13 @@ async fn a_websocket_ends_with_its_session() {
             sockets.push((cell.name(), socket));
         }
     }
+    let path = format!("/api/v1/sessions/{}", cells.session.id);
+    let (_, shown) = cells.curfew.call("GET", &path, None).await;
+    let streams = shown["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), sockets.len(), "{shown}");
+    assert_eq!(streams[0]["kind"], "websocket");
+    assert_eq!(streams[0]["path"], "/ws");
+    assert_eq!(streams[0]["bytes_from_client"], 8);
     cells.curfew.revoke(&cells.session).await;
     for (name, socket) in &mut sockets {
         assert_eq!(read_end(socket).await, b"\x88\x09\x03\xf0revoked", "{name}");
@@ -206,13 +212,21 @@ async fn a_reload_keeps_open_streams() {
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     exchange(&mut socket).await;
-    let (_, session) = cells
-        .curfew
-        .call(
-            "GET",
-            &format!("/api/v1/sessions/{}", cells.session.id),
-            None,
-        )
-        .await;
-    assert_ne!(session, json!(null));
+}
+
+/// The client reads nothing after the head, so the end of the answer cannot be written.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_disconnected() {
+    let cells = Cells::start().await;
+    let mut client = tokio::net::TcpStream::connect(cells.proxy).await.unwrap();
+    let cookie = cells.session.cookie();
+    let request =
+        format!("GET /endless HTTP/1.1\r\nhost: http.example.com\r\ncookie: {cookie}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.read_exact(&mut [0; 1000]).await.unwrap();
+    // All buffers are full by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cells.curfew.revoke(&cells.session).await;
+    let cuts = cells.curfew.wait_for_audit_events("stream.cut", 1).await;
+    assert_eq!(cuts[0]["curfew.stream.kind"], "transfer");
 }

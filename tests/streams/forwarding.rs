@@ -173,6 +173,39 @@ async fn an_application_that_is_away_gets_502() {
     drop(cells);
 }
 
+/// Neither an upgrade to another version of HTTP nor a `Connection` header bypasses the check.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_cannot_bypass_the_check_or_remove_the_identity() {
+    let cells = Cells::start().await;
+    let cookie = cells.session.cookie();
+    let head = format!("GET /x HTTP/1.1\r\nhost: http.example.com\r\ncookie: {cookie}\r\n");
+    let answer = exchange(
+        cells.proxy,
+        &format!(
+            "{head}connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n"
+        ),
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (_, application) = &cells.applications[0];
+    let (request, ..) = application.last_request();
+    for name in ["upgrade", "connection", "http2-settings"] {
+        assert!(!request.headers.contains_key(name), "{name}");
+    }
+    let names = "X-Session-User, X-Session-Groups, X-Forwarded-For, X-Forwarded-Host, Host, Via";
+    let answer = exchange(cells.proxy, &format!("{head}connection: {names}\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (request, ..) = application.last_request();
+    for (name, expected) in [
+        ("x-session-user", "alice"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "http.example.com"),
+        ("host", "http.example.com"),
+        ("via", "1.1 curfew"),
+    ] {
+        assert_eq!(request.headers[name], expected, "{name}");
+    }
+}
+
 /// Sends bytes over HTTP/1.1, and returns everything that comes back until the connection is closed or quiet.
 fn exchange(address: std::net::SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

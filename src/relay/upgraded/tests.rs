@@ -155,21 +155,46 @@ async fn only_data_of_the_client_counts_as_activity() {
 #[test]
 fn the_protocol_of_an_upgrade_is_found_in_any_case() {
     for (connection, upgrade, expected) in [
-        ("Upgrade", "websocket", Some(UpgradeKind::WebSocket)),
+        (
+            "Upgrade",
+            "websocket",
+            Some((UpgradeKind::WebSocket, "websocket")),
+        ),
         (
             "keep-alive, UPGRADE",
             "WebSocket",
-            Some(UpgradeKind::WebSocket),
+            Some((UpgradeKind::WebSocket, "websocket")),
         ),
-        ("upgrade", "h2c, WEBSOCKET", Some(UpgradeKind::WebSocket)),
-        ("upgrade", "tcp", Some(UpgradeKind::Other)),
+        (
+            "upgrade",
+            "tcp, WEBSOCKET",
+            Some((UpgradeKind::WebSocket, "websocket")),
+        ),
+        ("upgrade", "tcp", Some((UpgradeKind::Other, "tcp"))),
         ("keep-alive", "websocket", None),
+        ("upgrade;x", "websocket", None),
+        ("upgrade", "", None),
+        // These protocols would carry requests without a check.
+        ("upgrade", "h2c", None),
+        ("upgrade", "H2C, websocket", None),
+        ("upgrade", "websocket, h2c", None),
+        ("upgrade", "HTTP/2.0", None),
+        ("upgrade", "TLS/1.0", None),
     ] {
         let request = Request::builder()
             .header("connection", connection)
             .header("upgrade", upgrade);
         let request = request.body(()).unwrap();
-        assert_eq!(upgrade_kind(&request), expected, "{connection} {upgrade}");
+        let found = requested_upgrade(&request);
+        let found = found
+            .as_ref()
+            .map(|it| (it.kind, it.protocol.to_str().unwrap()));
+        assert_eq!(found, expected, "{connection} {upgrade}");
     }
-    assert_eq!(upgrade_kind(&Request::new(())), None);
+    assert_eq!(requested_upgrade(&Request::new(())), None);
+    let old = Request::builder()
+        .version(http::Version::HTTP_10)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket");
+    assert_eq!(requested_upgrade(&old.body(()).unwrap()), None);
 }

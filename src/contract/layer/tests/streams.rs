@@ -52,6 +52,11 @@ async fn application(mut request: Request<Body>) -> Response {
             let response = HttpResponse::builder().header("content-type", "text/event-stream");
             response.body(Body::from_stream(events)).unwrap()
         }
+        "/offered" => {
+            let is_offered = request.extensions().get::<OnUpgrade>().is_some();
+            let response = HttpResponse::builder().header("x-offered", is_offered.to_string());
+            response.body(Body::empty()).unwrap()
+        }
         "/silent" => std::future::pending().await,
         _ => HttpResponse::new(Body::from("no upgrade")),
     }
@@ -142,6 +147,22 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
     let address = serve(&fixture, false).await;
     let (_, head) = request(&fixture, address, "/other", UPGRADE).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}
+
+/// The service would accept this upgrade, but the layer does not recognise it, and so cannot end it.
+#[tokio::test]
+async fn an_upgrade_that_the_layer_does_not_relay_is_not_offered_to_the_service() {
+    let fixture = Fixture::new().await;
+    let address = serve(&fixture, false).await;
+    for lines in [
+        "connection: upgrade;x\r\nupgrade: websocket\r\n",
+        "connection: upgrade\r\nupgrade: h2c\r\n",
+    ] {
+        let (_, head) = request(&fixture, address, "/offered", lines).await;
+        assert!(head.contains("\r\nx-offered: false\r\n"), "{lines}{head}");
+    }
+    let (_, head) = request(&fixture, address, "/offered", UPGRADE).await;
+    assert!(head.contains("\r\nx-offered: true\r\n"), "{head}");
 }
 
 #[tokio::test]
