@@ -33,6 +33,7 @@ use crate::login::Login;
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::store::Stores;
+use crate::streams::OpenStreams;
 use crate::telemetry::RecentEvents;
 use crate::telemetry::audit::AdminInterface;
 
@@ -46,6 +47,8 @@ pub struct Admin {
     pub lifecycle: Lifecycle,
     /// The session records, and the rules of emergency revocations.
     pub stores: Stores,
+    /// The open streams of this replica.
+    pub streams: Arc<OpenStreams>,
     /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// Encrypts the cookies of the console.

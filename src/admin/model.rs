@@ -12,6 +12,7 @@ use crate::lifecycle::SignIn;
 use crate::policy::{AppliedPolicy, Client, Policies};
 use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
 use crate::store::Replication;
+use crate::streams::{OpenStream, StreamKind};
 
 /// A sign-in that another service handled, and for which Curfew starts a session.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -274,6 +275,52 @@ impl SessionView {
             absolute_deadline: absolute.to_string(),
             idle_remaining: remaining(idle),
             absolute_remaining: remaining(absolute),
+        }
+    }
+}
+
+/// A session with its open streams.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionWithStreams {
+    #[serde(flatten)]
+    pub(super) session: SessionView,
+    /// The open streams of this session on the replica that answers, the oldest first. Other replicas can have further
+    /// streams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) streams: Vec<StreamView>,
+}
+
+/// An open stream: a connection that stays open after its request, such as a WebSocket.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StreamView {
+    /// `websocket`, `event_stream`, `grpc`, `upgrade` or `transfer`; `opening` until the answer begins.
+    pub(super) kind: &'static str,
+    pub(super) host: String,
+    /// The path, without the query.
+    pub(super) path: String,
+    /// The address of the client, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<String>,
+    /// When the stream was opened, RFC 3339.
+    pub(super) opened: String,
+    /// The number of bytes from the client.
+    pub(super) bytes_from_client: u64,
+    /// The number of bytes to the client.
+    pub(super) bytes_to_client: u64,
+}
+
+impl StreamView {
+    pub(super) fn new(stream: &OpenStream) -> Self {
+        let (bytes_from_client, bytes_to_client) = stream.bytes();
+        let target = &stream.target;
+        Self {
+            kind: stream.kind().map_or("opening", StreamKind::as_str),
+            host: target.host.clone(),
+            path: String::from_utf8_lossy(&target.path).into_owned(),
+            address: target.client.address.map(|address| address.to_string()),
+            opened: stream.opened.to_string(),
+            bytes_from_client,
+            bytes_to_client,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::error::{ApiError, Problem};
 use super::model::{
     AgeSession, CountSessions, CreateSession, CreatedSession, ListSessions, ReplicationView,
     RevokeAll, RevokedAll, RevokedSession, SessionCount, SessionPage, SessionView,
+    SessionWithStreams, StreamView,
 };
 use crate::current::Current;
 use crate::kubernetes::Verb;
@@ -29,6 +30,12 @@ pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
     /// Describes the session at the current time.
+    /// Describes the open streams of a session on this replica.
+    pub(super) fn stream_views(&self, id: SessionId) -> Vec<StreamView> {
+        let streams = self.streams.of_session(id);
+        streams.iter().map(|it| StreamView::new(it)).collect()
+    }
+
     fn session_view(&self, id: SessionId, session: &Session) -> SessionView {
         self.session_view_at(id, session, self.clock.now())
     }
@@ -173,7 +180,7 @@ pub(super) async fn list(
     security(("token" = [])),
     params(("id" = String, Path, description = "the session ID, 32 hexadecimal digits")),
     responses(
-        (status = 200, body = SessionView),
+        (status = 200, body = SessionWithStreams),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
         (status = 429, description = "too many wrong tokens from this address", body = Problem),
@@ -186,10 +193,13 @@ pub(super) async fn show(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     path: PathId,
-) -> Result<Json<SessionView>, ApiError> {
+) -> Result<Json<SessionWithStreams>, ApiError> {
     let id = parse_id(path)?;
     let session = admin.load_permitted_session(id, &caller, Verb::Get).await?;
-    Ok(Json(admin.session_view(id, &session)))
+    Ok(Json(SessionWithStreams {
+        session: admin.session_view(id, &session),
+        streams: admin.stream_views(id),
+    }))
 }
 
 /// Ends a session. A second request changes nothing: the session keeps its first reason.

@@ -168,6 +168,7 @@ impl ProcessState {
             assertion_signer: config.assertion.clone(),
             clear_site_data: config.clear_site_data.clone(),
             literal_headers: config.literal_headers,
+            stream_deadline: config.stream_deadline,
         };
         let kubernetes = config.admin.kubernetes.clone().map(Kubernetes::new);
         let kubernetes = kubernetes.transpose().map_err(StartupError::Kubernetes)?;
@@ -178,6 +179,7 @@ impl ProcessState {
         let admin = Admin {
             lifecycle,
             stores: self.stores.clone(),
+            streams: Arc::clone(&self.streams),
             clock: Arc::clone(&self.clock),
             recent_events: Arc::clone(&self.recent_events),
             rulebook,

@@ -179,8 +179,18 @@ async fn list(
 }
 
 async fn show(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
-    let session = api.call(Method::GET, &session_path(id)?, &[], None).await?;
-    print_object(&session, json)
+    let mut session = api.call(Method::GET, &session_path(id)?, &[], None).await?;
+    if json {
+        return print_object(&session, true);
+    }
+    let streams = session.as_object_mut().and_then(|it| it.remove("streams"));
+    print_object(&session, false)?;
+    print_streams(
+        streams
+            .as_ref()
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice),
+    )
 }
 
 async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
@@ -294,6 +304,40 @@ fn print_object(value: &Value, json: bool) -> anyhow::Result<()> {
         };
         writeln!(out, "{name:<20} {text}")?;
     }
+    Ok(())
+}
+
+/// Prints the open streams of a session as a table.
+fn print_streams(streams: &[Value]) -> anyhow::Result<()> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new([
+        "STREAM",
+        "HOST",
+        "PATH",
+        "CLIENT",
+        "OPENED",
+        "FROM CLIENT",
+        "TO CLIENT",
+    ]);
+    for stream in streams {
+        let bytes = |name: &str| stream[name].as_u64().unwrap_or_default().to_string();
+        table.add_row([
+            field_text(stream, "kind"),
+            field_text(stream, "host"),
+            field_text(stream, "path"),
+            field_text(stream, "address"),
+            field_text(stream, "opened"),
+            bytes("bytes_from_client"),
+            bytes("bytes_to_client"),
+        ]);
+    }
+    let mut out = stdout();
+    write!(
+        out,
+        "\nOpen streams on the replica that answered:\n\n{table}"
+    )?;
     Ok(())
 }
 

@@ -68,12 +68,12 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(end_output, "1 session of bob ended\n");
     assert_eq!(curfew.check(&bob).await.0, 401);
     for (arguments, expected_error) in [
-        (&["show", "xyz"][..], "error: xyz: a session ID is"),
+        (&["show", "xyz"][..], "error: xyz: a session ID must have"),
         (
             &["show", &"0".repeat(32)],
             "error: there is no session with this ID\n",
         ),
-        (&["list", ""], "error: subject: a subject is"),
+        (&["list", ""], "error: subject: a subject must have"),
     ] {
         let errors = stderr_of_failure(&sessions(arguments));
         assert!(errors.starts_with(expected_error), "{errors}");

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::super::Admin;
-use super::super::model::SessionView;
+use super::super::model::{SessionView, StreamView};
 use super::operator_session::Operator;
 use super::page::{error_page, escape_attribute, format_seconds, render_page, unavailable_page};
 use super::policies::{ExplanationLines, explain_request, method_or_default};
@@ -21,6 +21,7 @@ use crate::store::EndOutcome;
 struct SessionTemplate<'a> {
     active_page: &'static str,
     session: SessionView,
+    streams: Vec<StreamView>,
     url: &'a str,
     method: &'a str,
     explanation: Option<ExplanationLines>,
@@ -59,6 +60,7 @@ pub(super) async fn show(
     let template = SessionTemplate {
         active_page: "sessions",
         session: admin.session_view_at(id, &session, admin.clock.now()),
+        streams: admin.stream_views(id),
         url: &query.url,
         method,
         explanation,

@@ -102,6 +102,17 @@ fn write_all_events() -> Vec<WrittenEvent> {
         admin_refused("list", None, &actor);
         recording_started("later", &actor);
         recording_used("read", &actor);
+        stream_cut(&CutStream {
+            session: id,
+            subject: "alice",
+            kind: "websocket",
+            host: "app.example.com:8443",
+            path: b"/events",
+            address,
+            reason: DenyReason::Revoked,
+            open_time: std::time::Duration::from_secs(1),
+            bytes: (1, 2),
+        });
         let denied = DeniedRequest {
             contract: "auth-request",
             session: Some(id),
