@@ -147,6 +147,7 @@ impl Bench {
             assertion_signer: None,
             clear_site_data: None,
             literal_headers: false,
+            stream_deadline: false,
         });
         let token = started.token.expose();
         let request = include_str!("load/request.txt").replace("{token}", &token);

@@ -56,6 +56,8 @@ pub struct Config {
     /// Whether `ext-authz` over HTTP reads method and path from the headers `Method` and `Path`, not from the request
     /// line of the check. NGINX Gateway Fabric sends these headers.
     pub literal_headers: bool,
+    /// Whether `ext-authz` sends the time until the absolute limit as `grpc-timeout`.
+    pub stream_deadline: bool,
     /// The sign-in page that browsers are redirected to; `None` to answer browsers with 401 like
     /// other clients.
     pub sign_in: Option<SignInSettings>,

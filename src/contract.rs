@@ -17,6 +17,7 @@ pub mod layer;
 mod reply;
 mod sign_in;
 pub mod spoe;
+mod stream_deadline;
 mod sub_request;
 mod unknown_path;
 
@@ -56,6 +57,8 @@ pub struct Contracts {
     pub clear_site_data: Option<HeaderValue>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
     pub literal_headers: bool,
+    /// Whether `ext-authz` sends the time until the absolute limit as `grpc-timeout`.
+    pub stream_deadline: bool,
 }
 
 impl Contracts {

@@ -93,7 +93,7 @@ pub struct RawConfig {
     pub listen: RawListen,
     /// TLS of the listeners.
     pub tls: RawTls,
-    /// Options of the contract `ext-authz` over HTTP.
+    /// Options of the contract `ext-authz`.
     pub ext_authz: RawExtAuthz,
     /// The sign-in page that browsers are redirected to.
     pub sign_in: RawSignIn,

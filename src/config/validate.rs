@@ -98,6 +98,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         listen: listen?,
         tls: tls?,
         literal_headers: raw.ext_authz.literal_headers,
+        stream_deadline: raw.ext_authz.stream_deadline,
         sign_in: sign_in?,
         login: login?,
         store: store?,

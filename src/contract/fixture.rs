@@ -56,6 +56,7 @@ impl Fixture {
             assertion_signer: None,
             clear_site_data: None,
             literal_headers: false,
+            stream_deadline: false,
         };
         change(&mut contracts);
         let contracts = Live::new(contracts);

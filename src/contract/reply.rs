@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::Contracts;
 use super::clear_cookies::{self, CLEAR_COOKIES};
 use super::sign_in::{accepts_html, is_framed, is_navigation};
+use super::stream_deadline::{GRPC_TIMEOUT, stream_deadline};
 use crate::check::{CheckRequest, Detail, Outcome};
 use crate::identity::Identity;
+use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
@@ -68,6 +70,7 @@ pub(super) fn build_reply(
             let identity = Identity::of(*id, session);
             contracts.identity.write(headers, &identity);
             contracts.add_assertion(headers, request, Some((&identity, session)));
+            add_stream_deadline(contracts, request, outcome, headers);
             if let Some(relayed) = &outcome.relayed {
                 copy_relayed_headers(headers, &relayed.headers);
             }
@@ -90,6 +93,26 @@ pub(super) fn build_reply(
         }
     }
     response
+}
+
+/// Adds the time until the absolute limit, for Envoy.
+fn add_stream_deadline(
+    contracts: &Contracts,
+    request: &CheckRequest<'_>,
+    outcome: &Outcome,
+    headers: &mut HeaderMap,
+) {
+    let is_envoy = matches!(
+        request.contract,
+        Contract::ExtAuthz | Contract::ExtAuthzGrpc
+    );
+    if let Some(remaining) = outcome
+        .remaining
+        .filter(|_| is_envoy && contracts.stream_deadline)
+    {
+        let deadline = stream_deadline(request.headers, remaining.absolute);
+        headers.insert(GRPC_TIMEOUT, deadline);
+    }
 }
 
 fn deny(

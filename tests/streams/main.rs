@@ -7,5 +7,6 @@ use curfew_testkit as support;
 mod application;
 mod cells;
 mod cuts;
+mod envoy;
 mod forwarding;
 mod fronts;

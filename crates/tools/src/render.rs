@@ -172,17 +172,23 @@ fn set_time_limits(
             vec![(ANCHOR, replacement)]
         }
         (Proxy::EnvoyHttp | Proxy::EnvoyGrpc, _) => {
-            const ROUTE_ANCHOR: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
-            const MANAGER_ANCHOR: &str = "                stat_prefix: web\n";
-            let route = format!(
-                "- match: {{ prefix: / }}\n                          # Curfew checks a stream only once, so close \
-                 it after the idle limit.\n                          route:\n                            cluster: \
-                 application\n                            timeout: 0s\n                            \
-                 max_stream_duration: {{ max_stream_duration: {stream}s }}\n"
-            );
-            let manager =
-                format!("{MANAGER_ANCHOR}                stream_idle_timeout: {stream}s\n");
-            vec![(ROUTE_ANCHOR, route), (MANAGER_ANCHOR, manager)]
+            const WEB_SOCKET_ANCHOR: &str = "exact: websocket, ignore_case: true } }] }\n                          \
+                 route: { cluster: application, timeout: 0s, max_stream_duration: { grpc_timeout_header_max: 0s } }\n";
+            const EVENT_STREAM_ANCHOR: &str = "contains: text/event-stream, ignore_case: true } }] }\n                          \
+                 route: { cluster: application, timeout: 0s, max_stream_duration: { grpc_timeout_header_max: 0s } }\n";
+            // The limits are only on the routes of streams, so they cut no download and no upload.
+            [WEB_SOCKET_ANCHOR, EVENT_STREAM_ANCHOR]
+                .map(|anchor| {
+                    let (before, _) = anchor.split_once(", max_stream_duration").unwrap_or((anchor, ""));
+                    let comment = "                          # Curfew checks a stream only once, so close it after the idle limit.\n";
+                    let (condition, route) = before.split_once('\n').unwrap_or((before, ""));
+                    let replacement = format!(
+                        "{condition}\n{comment}{route}, idle_timeout: {stream}s, max_stream_duration: {{ \
+                         max_stream_duration: {stream}s, grpc_timeout_header_max: 0s }} }}\n"
+                    );
+                    (anchor, replacement)
+                })
+                .to_vec()
         }
         (Proxy::Haproxy, "haproxy.cfg") => {
             const ANCHOR: &str = "    timeout tunnel 1h\n";

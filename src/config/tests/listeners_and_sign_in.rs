@@ -267,7 +267,7 @@ fn mistakes_in_the_proxy_listener_are_reported() {
         ),
         (
             upstream("host: app.example.com"),
-            "proxy.upstreams.0.target = \"\": must begin with http://, https://, h2c:// or unix:/",
+            "proxy.upstreams.0.target: must begin with http://, https://, h2c:// or unix:/",
         ),
         (
             upstream("host: app.example.com, target: 'http://app/path'"),

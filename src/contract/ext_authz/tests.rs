@@ -131,3 +131,30 @@ async fn literal_headers_replace_other_inputs_if_configured() {
         assert_eq!(denial(&response).1, "malformed_request", "{header_lines:?}");
     }
 }
+
+#[tokio::test]
+async fn the_deadline_of_a_stream_is_sent_only_with_the_setting() {
+    for (stream_deadline, own, expected) in [
+        (false, None, None),
+        (true, None, Some("28800S")),
+        (true, Some("5S"), Some("5S")),
+    ] {
+        let fixture = Fixture::with(|contracts| contracts.stream_deadline = stream_deadline).await;
+        let cookie = fixture.cookie();
+        let mut lines = vec![
+            ("host", "app.example.com"),
+            ("x-forwarded-proto", "https"),
+            ("cookie", &*cookie),
+        ];
+        lines.extend(own.map(|own| ("grpc-timeout", own)));
+        let response = fixture.send_request("GET", "/ext-authz/", &lines).await;
+        assert_eq!(response.status(), 200);
+        let deadline = response.headers().get("grpc-timeout");
+        let deadline = deadline.map(|value| value.to_str().unwrap());
+        assert_eq!(deadline, expected);
+        let response = fixture
+            .send_request("GET", "/auth-request", &[("cookie", &cookie)])
+            .await;
+        assert!(!response.headers().contains_key("grpc-timeout"));
+    }
+}
