@@ -47,8 +47,9 @@ impl Browser {
         for cookie_line in response.headers().get_all(SET_COOKIE) {
             let cookie_line = cookie_line.to_str().unwrap();
             let (name, rest) = cookie_line.split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap();
-            let is_cleared = cookie_line.contains("Max-Age=0") || cookie_line.contains("1970");
+            // The value is random, so only the attributes show that a cookie is cleared.
+            let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
+            let is_cleared = attributes.contains("Max-Age=0") || attributes.contains("1970");
             if is_cleared || value.is_empty() {
                 self.cookies.remove(name);
             } else {
@@ -79,7 +80,9 @@ impl Browser {
             }
             let Some(target) = Self::redirect_target(&response) else {
                 let status = response.status();
-                panic!("{url}: {status}: {}", response.text().await.unwrap());
+                let names: Vec<&String> = self.cookies.keys().collect();
+                let text = response.text().await.unwrap();
+                panic!("{url}: {status}, with the cookies {names:?}: {text}");
             };
             url = target;
         }
