@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each test loads.
-const LOADED_FILES: [(&str, &[&str]); 10] = [
+const LOADED_FILES: [(&str, &[&str]); 11] = [
+    ("tests/streams runs it in NGINX", &["nginx/streams.conf"]),
     (
         "tests/proxies runs them in the real proxies",
         &[

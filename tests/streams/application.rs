@@ -156,7 +156,9 @@ async fn answer(mut request: Request<Incoming>, received: &ReceivedHeads) -> Res
             let response = response
                 .status(StatusCode::SWITCHING_PROTOCOLS)
                 .header("connection", "upgrade")
-                .header("upgrade", "websocket");
+                .header("upgrade", "websocket")
+                // The answer to the key that the tests use (RFC 6455, section 1.3).
+                .header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
             return response.body(full("")).unwrap();
         }
         "/early" => {

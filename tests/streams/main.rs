@@ -10,3 +10,4 @@ mod cuts;
 mod envoy;
 mod forwarding;
 mod fronts;
+mod routing;
