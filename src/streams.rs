@@ -239,8 +239,8 @@ impl OpenStreams {
         self.due.notified().await;
     }
 
-    /// Takes at most `max` sessions that are due at `now`. Each is due again when [`record_decision`](Self::record_decision) or another report
-    /// says so.
+    /// Takes at most `max` sessions that are due at `now`. Each is due again when
+    /// [`record_decision`](Self::record_decision) or another report says so.
     #[must_use]
     pub fn take_due(&self, now: Timestamp, max: usize) -> Vec<SessionId> {
         let mut state = self.state.lock();

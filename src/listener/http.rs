@@ -90,8 +90,8 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection, and holds its permit until the connection is closed. With TLS, the handshake determines the HTTP version; without TLS, the client's first bytes
-/// determine it.
+/// Serves one connection, and holds its permit until the connection is closed. With TLS, the handshake determines the
+/// HTTP version; without TLS, the client's first bytes determine it.
 async fn serve_connection(
     watcher: Watcher,
     (stream, permit): (PeerStream, Option<Permit>),
@@ -112,7 +112,7 @@ async fn serve_connection(
     let stream = TokioIo::new(stream);
     let service_counts = Arc::clone(&request_counts);
     // Only an HTTP/1.1 connection has one request at a time, so only it can be closed for one request.
-    let close = (!http2).then(CancellationToken::new);
+    let close = (forwards_streams && !http2).then(CancellationToken::new);
     let service_close = close.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (service, request_counts) = (Arc::clone(&service), Arc::clone(&service_counts));
@@ -124,19 +124,22 @@ async fn serve_connection(
             if !http2 {
                 write_progress.wait_until_written().await;
             }
-            let in_flight = Arc::new(request_counts.begin_request());
-            if forwards_streams {
+            let in_flight = request_counts.begin_request();
+            let response = if forwards_streams {
+                let in_flight = Arc::new(in_flight);
                 request.extensions_mut().insert(ConnectionUse {
                     close,
                     _in_flight: Arc::clone(&in_flight),
                 });
-            }
-            let response = service.call(request, peer).await;
+                let response = service.call(request, peer).await;
+                response.map(|body| hold_until_end(in_flight, body))
+            } else {
+                let response = service.call(request, peer).await;
+                drop(in_flight);
+                response
+            };
             write_progress.mark_unwritten();
-            Ok::<_, Infallible>(match forwards_streams {
-                true => response.map(|body| hold_until_end(in_flight, body)),
-                false => response,
-            })
+            Ok::<_, Infallible>(response)
         }
     });
     if http2 {
