@@ -10,6 +10,7 @@ mod http;
 mod http_stream;
 mod limited;
 mod per_listener;
+mod prefixed_stream;
 mod socket;
 mod spop;
 mod tls;

@@ -12,7 +12,7 @@ use tonic::transport::Server;
 use super::Socket;
 use super::tls::HANDSHAKE_TIMEOUT;
 
-use connection::Connection;
+use connection::{Connection, read_preface};
 
 /// The maximum size of the headers of a call. The headers of the client's request are in the message, and do not
 /// count here.
@@ -96,7 +96,7 @@ async fn accept_connections(
             let Some((stream, permit)) = accepted.handshake(&stop).await else {
                 return;
             };
-            let preface = Connection::read_preface(stream, peer, permit);
+            let preface = read_preface(stream, peer, permit);
             let preface = tokio::time::timeout(HANDSHAKE_TIMEOUT, preface);
             match stop.run_until_cancelled(preface).await {
                 // Sending fails only if the server has stopped.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::either::Either;
 
 use super::PeerStream;
+use super::prefixed_stream::PrefixedStream;
 use crate::admission::Permit;
 
 /// The maximum pause of the client during a lingering close (see [`HttpStream`]).
@@ -173,13 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpStream<S> {
     }
 }
 
-/// A connection that has switched to another protocol.
-pub struct UpgradedIo {
-    /// Bytes of the new protocol that arrived with the request.
-    first_bytes: Bytes,
-    stream: Either<PeerStream, TokioIo<Upgraded>>,
-    _permit: Option<Permit>,
-}
+/// A connection that has switched to another protocol. Its first bytes can arrive with the request.
+pub type UpgradedIo = PrefixedStream<Either<PeerStream, TokioIo<Upgraded>>, Option<Permit>>;
 
 /// Returns the connection of an upgraded request of a listener. It has no lingering close, because the new protocol
 /// decides how long each side sends.
@@ -188,52 +184,13 @@ pub fn upgraded_io(upgraded: Upgraded) -> UpgradedIo {
     match upgraded.downcast::<TokioIo<HttpStream<PeerStream>>>() {
         Ok(parts) => {
             let HttpStream { stream, permit, .. } = parts.io.into_inner();
-            UpgradedIo {
-                first_bytes: parts.read_buf,
-                stream: Either::Left(stream),
-                _permit: permit,
-            }
+            UpgradedIo::new(parts.read_buf, Either::Left(stream), permit)
         }
         // A stream of an HTTP/2 connection, which holds the permit itself.
-        Err(upgraded) => UpgradedIo {
-            first_bytes: Bytes::new(),
-            stream: Either::Right(TokioIo::new(upgraded)),
-            _permit: None,
-        },
-    }
-}
-
-impl AsyncRead for UpgradedIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.first_bytes.is_empty() {
-            let length = buffer.remaining().min(self.first_bytes.len());
-            let bytes = self.first_bytes.split_to(length);
-            buffer.put_slice(&bytes);
-            return Poll::Ready(Ok(()));
+        Err(upgraded) => {
+            let stream = Either::Right(TokioIo::new(upgraded));
+            UpgradedIo::new(Bytes::new(), stream, None)
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for UpgradedIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
