@@ -4,8 +4,10 @@
 //! The addresses of applications come from the configuration alone, never from a request. A request for a host without
 //! an upstream is refused before its check.
 
+mod answers;
 mod connector;
 mod forwarded;
+mod forwarding;
 mod headers;
 mod router_input;
 mod service;

@@ -7,7 +7,11 @@
 mod body;
 mod copy;
 mod frames;
+mod upgrade;
 mod upgraded;
 
 pub use body::{relay_request, relay_response};
-pub use upgraded::{Upgrade, UpgradeKind, relay_upgraded, requested_upgrade};
+pub use upgrade::{
+    Upgrade, UpgradeKind, checked_method, is_extended_connect, list_items, requested_upgrade,
+};
+pub use upgraded::{relay_after_switch, wait_for_cut};

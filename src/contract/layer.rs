@@ -17,8 +17,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{HOST, SET_COOKIE};
-use http::{Method, Request, StatusCode};
-use hyper::ext::Protocol;
+use http::{Request, StatusCode};
 use tower::{Layer, Service, ServiceExt};
 
 use super::{Contracts, replace_identity};
@@ -27,7 +26,7 @@ use crate::check::{
 };
 use crate::live::Live;
 use crate::policy::Contract;
-use crate::relay::{relay_request, relay_response, requested_upgrade};
+use crate::relay::{checked_method, relay_request, relay_response, requested_upgrade};
 use crate::session::{DenyReason, Session, SessionId};
 use crate::streams::StreamGuard;
 use bridge::BridgeError;
@@ -216,16 +215,6 @@ where
         biased;
         answer = answer => answer.map(Ok),
         reason = guard.cut() => Ok(Err(reason)),
-    }
-}
-
-/// The method for the check. A WebSocket over HTTP/2 begins with the extended CONNECT method, and over HTTP/1.1 with
-/// GET. Both are checked as GET, so that one rule applies to both (RFC 8441, section 5).
-fn checked_method(request: &Request<Body>) -> Method {
-    if request.extensions().get::<Protocol>().is_some() {
-        Method::GET
-    } else {
-        request.method().clone()
     }
 }
 

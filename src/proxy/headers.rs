@@ -5,6 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::relay::list_items;
+
 /// The headers that apply to one connection only (RFC 9110, section 7.6.1), besides those that `Connection` lists.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -31,12 +33,12 @@ const NOT_REMOVABLE: [HeaderName; 6] = [
 
 /// Removes the headers that apply to one connection only. Keeps `TE: trailers`, because Curfew forwards trailers.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter_map(|token| token.parse().ok())
+    let listed: Vec<HeaderName> = list_items(headers, &CONNECTION)
+        .filter_map(|item| item.parse().ok())
         .filter(|name| !NOT_REMOVABLE.contains(name))
         .collect();
-    let accepts_trailers = tokens(headers, &TE).any(|token| {
-        let coding = token.split(';').next().unwrap_or(token).trim();
+    let accepts_trailers = list_items(headers, &TE).any(|item| {
+        let coding = item.split(';').next().unwrap_or(item).trim();
         coding.eq_ignore_ascii_case("trailers")
     });
     for name in listed.iter().chain(&HOP_BY_HOP) {
@@ -45,13 +47,6 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-}
-
-/// The items of a comma-separated header.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter();
-    let texts = lines.filter_map(|line| line.to_str().ok());
-    texts.flat_map(|text| text.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ thread_local! {
 
 /// One direction of a relay.
 #[derive(Debug, Default)]
-pub(super) struct Direction {
+pub(super) struct OneWayCopy {
     /// Bytes that were read and not yet written. At most [`BUFFER_BYTES`], because no bytes are read while some wait.
     pending: Vec<u8>,
     /// How many of the pending bytes are written.
@@ -25,7 +25,7 @@ pub(super) struct Direction {
     is_finished: bool,
 }
 
-impl Direction {
+impl OneWayCopy {
     /// Returns the bytes that were read and not yet written.
     pub(super) fn take_pending(&mut self) -> Vec<u8> {
         let pending = std::mem::take(&mut self.pending);

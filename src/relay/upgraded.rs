@@ -5,125 +5,57 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
-use hyper::ext::Protocol;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::copy::Direction;
+use super::copy::OneWayCopy;
 use super::frames::{FrameScanner, close_frame};
+use super::upgrade::UpgradeKind;
 use crate::session::DenyReason;
-use crate::streams::{StreamGuard, StreamKind};
+use crate::streams::StreamGuard;
 
 /// How long a peer may take to accept the end of a stream that was cut. After this time, the connection is closed.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The protocol that a request wants to use instead of HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpgradeKind {
-    /// A WebSocket (RFC 6455).
-    WebSocket,
-    /// Another protocol.
-    Other,
-}
-
-impl UpgradeKind {
-    const fn new(is_websocket: bool) -> Self {
-        if is_websocket {
-            Self::WebSocket
-        } else {
-            Self::Other
-        }
-    }
-}
-
-impl From<UpgradeKind> for StreamKind {
-    fn from(kind: UpgradeKind) -> Self {
-        match kind {
-            UpgradeKind::WebSocket => Self::WebSocket,
-            UpgradeKind::Other => Self::Upgrade,
-        }
-    }
-}
-
-/// An upgrade that a request asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upgrade {
-    /// The kind of the protocol.
-    pub kind: UpgradeKind,
-    /// The protocol, as the header `Upgrade` names it.
-    pub protocol: HeaderValue,
-}
-
-/// Returns the upgrade that a request asks for; `None` without an upgrade. Over HTTP/1.1, the request asks with the
-/// header `Upgrade`, over HTTP/2 with the extended CONNECT method (RFC 8441).
-///
-/// An upgrade to another version of HTTP or to TLS counts as none, because the requests on such a connection would
-/// bypass the checks. Curfew may ignore an upgrade (RFC 9110, section 7.8).
-#[must_use]
-pub fn requested_upgrade<B>(request: &Request<B>) -> Option<Upgrade> {
-    if let Some(protocol) = request.extensions().get::<Protocol>() {
-        let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
-        return Upgrade::new(protocol);
-    }
-    if request.version() != Version::HTTP_11
-        || !has_token(request.headers(), &CONNECTION, "upgrade")
-    {
-        return None;
-    }
-    let mut first = None;
-    for token in tokens(request.headers(), &UPGRADE) {
-        let lower = token.to_ascii_lowercase();
-        if lower.starts_with("h2c") || lower.starts_with("http") || lower.starts_with("tls") {
-            return None;
-        }
-        first = first.or(Some(token));
-    }
-    let has_websocket = has_token(request.headers(), &UPGRADE, "websocket");
-    let protocol = if has_websocket { "websocket" } else { first? };
-    Upgrade::new(HeaderValue::from_str(protocol).ok()?)
-}
-
-/// The items of a comma-separated header.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter();
-    let texts = lines.filter_map(|line| line.to_str().ok());
-    texts
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-}
-
-/// Whether a header has an item. Items are compared without case, because a comparison with case would not recognise
-/// `Upgrade: WebSocket`.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|it| it.eq_ignore_ascii_case(token))
-}
-
-impl Upgrade {
-    fn new(protocol: HeaderValue) -> Option<Self> {
-        let name = protocol.to_str().ok()?;
-        let kind = UpgradeKind::new(name.eq_ignore_ascii_case("websocket"));
-        Some(Self { kind, protocol })
-    }
-
-    /// Whether an answer switches to the requested protocol.
-    #[must_use]
-    pub fn is_accepted_by(&self, headers: &HeaderMap) -> bool {
-        let name = self.protocol.to_str().unwrap_or_default();
-        has_token(headers, &UPGRADE, name)
-    }
-}
 
 /// The two connections of an upgraded stream.
 struct Relay<C, U> {
     client: C,
     upstream: U,
-    to_upstream: Direction,
-    to_client: Direction,
+    to_upstream: OneWayCopy,
+    to_client: OneWayCopy,
     from_client_frames: FrameScanner,
     to_client_frames: FrameScanner,
     kind: UpgradeKind,
+}
+
+/// Waits until the client and the application have switched protocols, and then relays their connections until both have
+/// ended or the stream is cut. `client_io` returns the connection of the client. A public request has no session, and
+/// therefore no `guard`.
+pub async fn relay_after_switch<C>(
+    client: OnUpgrade,
+    client_io: impl FnOnce(Upgraded) -> C,
+    upstream: OnUpgrade,
+    kind: UpgradeKind,
+    guard: Option<Arc<StreamGuard>>,
+) where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let both = async { tokio::try_join!(client, upstream) };
+    let both = tokio::select! {
+        both = both => both,
+        _ = wait_for_cut(guard.as_deref()) => return,
+    };
+    let (client, upstream) = match both {
+        Ok((client, upstream)) => (client_io(client), TokioIo::new(upstream)),
+        Err(error) => {
+            tracing::debug!(%error, "could not switch protocols");
+            return;
+        }
+    };
+    if let Err(error) = relay_upgraded(client, upstream, kind, guard).await {
+        tracing::debug!(%error, "upgraded connection failed");
+    }
 }
 
 /// Relays an upgraded connection between the client and the application, until both have ended or the stream is cut. The
@@ -131,7 +63,7 @@ struct Relay<C, U> {
 ///
 /// # Errors
 /// The error of a connection. There is no error if the stream was cut.
-pub async fn relay_upgraded<C, U>(
+async fn relay_upgraded<C, U>(
     client: C,
     upstream: U,
     kind: UpgradeKind,
@@ -148,8 +80,8 @@ where
     let mut relay = Relay {
         client,
         upstream,
-        to_upstream: Direction::default(),
-        to_client: Direction::default(),
+        to_upstream: OneWayCopy::default(),
+        to_client: OneWayCopy::default(),
         from_client_frames: FrameScanner::default(),
         to_client_frames: FrameScanner::default(),
         kind,
@@ -252,8 +184,8 @@ where
     }
 }
 
-/// Waits until the stream is cut; for ever if it has no session.
-async fn wait_for_cut(guard: Option<&StreamGuard>) -> DenyReason {
+/// Waits until the stream is cut, and returns the reason; for ever if it has no session.
+pub async fn wait_for_cut(guard: Option<&StreamGuard>) -> DenyReason {
     match guard {
         Some(guard) => guard.cut().await,
         None => std::future::pending().await,

@@ -11,13 +11,12 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tower::Service;
 
-use crate::relay::{UpgradeKind, relay_response, relay_upgraded};
+use crate::relay::{UpgradeKind, is_extended_connect, relay_after_switch, relay_response};
 use crate::streams::StreamGuard;
 
 /// The size of the buffer of the in-memory connection, in each direction.
@@ -45,7 +44,7 @@ where
     S::Error: Send + 'static,
 {
     let client_upgrade = hyper::upgrade::on(&mut request);
-    let is_extended_connect = request.extensions().get::<Protocol>().is_some();
+    let is_extended_connect = is_extended_connect(&request);
     let (near, far) = tokio::io::duplex(BUFFER_BYTES);
     let error = Arc::new(Mutex::new(None));
     let extensions = std::mem::take(request.extensions_mut());
@@ -76,33 +75,14 @@ where
         return Ok(relay_response(response.map(Body::new), guard));
     }
     let service_upgrade = hyper::upgrade::on(&mut response);
-    tokio::spawn(relay(client_upgrade, service_upgrade, kind, guard));
-    Ok(response.map(|_| Body::empty()))
-}
-
-/// Relays between the client and the service, after both have switched protocols.
-async fn relay(client: OnUpgrade, service: OnUpgrade, kind: UpgradeKind, guard: Arc<StreamGuard>) {
-    let both = async { tokio::try_join!(client, service) };
-    let (client, service): (Upgraded, Upgraded) = tokio::select! {
-        _ = guard.cut() => return,
-        both = both => match both {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::debug!(%error, "could not switch protocols");
-                return;
-            }
-        },
-    };
-    if let Err(error) = relay_upgraded(
-        TokioIo::new(client),
-        TokioIo::new(service),
+    tokio::spawn(relay_after_switch(
+        client_upgrade,
+        TokioIo::new,
+        service_upgrade,
         kind,
         Some(guard),
-    )
-    .await
-    {
-        tracing::debug!(%error, "upgraded connection failed");
-    }
+    ));
+    Ok(response.map(|_| Body::empty()))
 }
 
 async fn send_http1(

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -150,51 +149,4 @@ async fn only_data_of_the_client_counts_as_activity() {
         let is_active = stream.active_at() > Default::default();
         assert_eq!(is_active, counts, "{kind:?} {bytes:?}");
     }
-}
-
-#[test]
-fn the_protocol_of_an_upgrade_is_found_in_any_case() {
-    for (connection, upgrade, expected) in [
-        (
-            "Upgrade",
-            "websocket",
-            Some((UpgradeKind::WebSocket, "websocket")),
-        ),
-        (
-            "keep-alive, UPGRADE",
-            "WebSocket",
-            Some((UpgradeKind::WebSocket, "websocket")),
-        ),
-        (
-            "upgrade",
-            "tcp, WEBSOCKET",
-            Some((UpgradeKind::WebSocket, "websocket")),
-        ),
-        ("upgrade", "tcp", Some((UpgradeKind::Other, "tcp"))),
-        ("keep-alive", "websocket", None),
-        ("upgrade;x", "websocket", None),
-        ("upgrade", "", None),
-        // These protocols would carry requests without a check.
-        ("upgrade", "h2c", None),
-        ("upgrade", "H2C, websocket", None),
-        ("upgrade", "websocket, h2c", None),
-        ("upgrade", "HTTP/2.0", None),
-        ("upgrade", "TLS/1.0", None),
-    ] {
-        let request = Request::builder()
-            .header("connection", connection)
-            .header("upgrade", upgrade);
-        let request = request.body(()).unwrap();
-        let found = requested_upgrade(&request);
-        let found = found
-            .as_ref()
-            .map(|it| (it.kind, it.protocol.to_str().unwrap()));
-        assert_eq!(found, expected, "{connection} {upgrade}");
-    }
-    assert_eq!(requested_upgrade(&Request::new(())), None);
-    let old = Request::builder()
-        .version(http::Version::HTTP_10)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket");
-    assert_eq!(requested_upgrade(&old.body(()).unwrap()), None);
 }
