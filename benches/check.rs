@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use curfew::bench_exports::{
     Agent, CheckService, Checker, ConcurrencyLimit, Contracts, CookieSettings, ExtAuthz,
     LastKnownSessions, Lifecycle, LifecycleParts, LimitKind, OpenStreams, SessionCookie, SignIn,
-    Sources, SpopService, StreamLimits, StreamSettings,
+    Sources, SpopService, StreamLimits, StreamRegistry,
 };
 use curfew::clock::{Clock, SystemClock};
 use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
@@ -124,7 +124,7 @@ impl Bench {
             store_timeout: Duration::from_secs(1),
             observers: Arc::default(),
             revalidation: None,
-            stream_settings: StreamSettings {
+            stream_registry: StreamRegistry {
                 streams: parts.streams,
                 limits: StreamLimits::default(),
             },

@@ -31,13 +31,13 @@ pub use detail::Detail;
 pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
-pub use stream::{StreamSettings, match_stream};
+pub use stream::{StreamRegistry, match_stream};
 
 /// Answers the checks of all contracts (the ways in which proxies send checks).
 pub struct Checker {
     /// Loads and ends sessions.
     pub lifecycle: Lifecycle,
-    /// The session records, and the cut-offs (times before which all sessions of a subject have ended).
+    /// The session records, and the cut-offs (all sessions of a subject that started before its cut-off have ended).
     pub stores: Stores,
     /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
@@ -59,7 +59,7 @@ pub struct Checker {
     /// Queues sessions in use for revalidation; `None` if `login.revalidate` is off.
     pub revalidation: Option<Revalidation>,
     /// The registry of open streams, with its limits.
-    pub stream_settings: StreamSettings,
+    pub stream_registry: StreamRegistry,
 }
 
 /// The outputs of a check besides metrics.

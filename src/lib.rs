@@ -51,7 +51,7 @@ pub use curfew_tools::{compliance, lint, render};
 #[doc(hidden)]
 pub mod bench_exports {
     pub use crate::admission::{ConcurrencyLimit, LimitKind};
-    pub use crate::check::{Checker, StreamSettings};
+    pub use crate::check::{Checker, StreamRegistry};
     pub use crate::contract::ext_authz_grpc::ExtAuthz;
     pub use crate::contract::spoe::Agent;
     pub use crate::contract::{CheckService, Contracts, CookieSettings, SessionCookie};

@@ -155,8 +155,8 @@ impl Lifecycle {
             .metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
-        if let State::Ended(end) = tombstone.state {
-            self.parts.streams.end_session(id, end.reason.denial());
+        if let Some(reason) = tombstone.state.denial() {
+            self.parts.streams.end_session(id, reason);
         }
         self.parts.recent_events.add_end(&ended);
         // The webhook receives only the session ends of users, not of operators.

@@ -24,8 +24,8 @@ use crate::telemetry::Metrics;
 
 /// The interval at which the supervisor looks for due sessions. It wakes up earlier if a session is due at once.
 const TICK: Duration = Duration::from_millis(100);
-/// The interval at which the supervisor compares the last known records with the cut-offs (times before which all
-/// sessions of a subject have ended) and the revocation rules.
+/// The interval at which the supervisor compares the last known records with the revocation rules and the cut-offs (all
+/// sessions of a subject that started before its cut-off have ended).
 const CUT_OFF_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of concurrent reads of the store.
 const MAX_CONCURRENT_READS: usize = 64;

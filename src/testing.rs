@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use http::HeaderName;
 
 use crate::actor::Actor;
-use crate::check::{Checker, StreamSettings};
+use crate::check::{Checker, StreamRegistry};
 use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
@@ -193,7 +193,7 @@ impl TestService {
             store_timeout: SECOND,
             observers: Arc::default(),
             revalidation: None,
-            stream_settings: StreamSettings {
+            stream_registry: StreamRegistry {
                 streams: Arc::clone(&self.parts.streams),
                 limits: StreamLimits::default(),
             },

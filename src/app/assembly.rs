@@ -6,7 +6,7 @@ use url::Url;
 
 use super::StartupError;
 use crate::admin::{self, Admin, AdminTokens, ConsoleLogin, WrongCredentialLimiter};
-use crate::check::{Checker, Observers, StreamSettings};
+use crate::check::{Checker, Observers, StreamRegistry};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignInRedirect};
@@ -152,7 +152,7 @@ impl ProcessState {
             store_timeout: config.check_timeout,
             observers: Arc::clone(&self.observers),
             revalidation: self.create_revalidation(login.as_deref()),
-            stream_settings: StreamSettings {
+            stream_registry: StreamRegistry {
                 streams: Arc::clone(&self.streams),
                 limits: config.stream_limits,
             },

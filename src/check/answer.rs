@@ -36,13 +36,8 @@ impl CheckContext<'_> {
         let (method, headers) = (self.original.method, self.request.headers);
         let activity_by_rules = || self.rule_match.activity(home, method, headers);
         let activity = self.activity.unwrap_or_else(activity_by_rules);
-        (activity == Activity::Touch).then(|| Touch {
-            at: now,
-            last_seen: session.last_seen,
-            retention: session.retention,
-            interval: home.policy.touch_interval,
-            deadline: session.idle_deadline(&home.limits),
-        })
+        let interval = home.policy.touch_interval;
+        (activity == Activity::Touch).then(|| Touch::new(session, &home.limits, interval, now))
     }
 }
 
@@ -353,11 +348,7 @@ impl Checker {
         match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {
-                let recorded_reason = match tombstone.state {
-                    State::Ended(end) => end.reason.denial(),
-                    State::Live => reason,
-                };
-                denied(recorded_reason, tombstone)
+                denied(tombstone.state.denial().unwrap_or(reason), tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
             // The store may contain later activity that this replica has not seen.

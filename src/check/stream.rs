@@ -11,7 +11,7 @@ use crate::streams::{OpenStreams, StreamGuard, StreamLimits, StreamTarget, Strea
 
 /// The registry of open streams, with its limits.
 #[derive(Clone)]
-pub struct StreamSettings {
+pub struct StreamRegistry {
     /// The open streams of this replica.
     pub streams: Arc<OpenStreams>,
     /// The limits on open streams.
@@ -44,7 +44,7 @@ impl Checker {
         };
         let home = self.rulebook.policies.home(session);
         let terms = match_stream(&self.rulebook, &target)?.stream_terms(&home, session);
-        let StreamSettings { streams, limits } = &self.stream_settings;
+        let StreamRegistry { streams, limits } = &self.stream_registry;
         streams
             .open((id, session.clone()), target, terms, *limits)
             .map_err(|_| DenyReason::Overloaded)

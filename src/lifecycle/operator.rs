@@ -85,13 +85,7 @@ impl Lifecycle {
                 }
             };
             let Some(ending) = ending else {
-                let touch = Touch {
-                    at: now,
-                    last_seen: session.last_seen,
-                    retention: session.retention,
-                    interval: console.touch_interval,
-                    deadline: session.idle_deadline(limits),
-                };
+                let touch = Touch::new(&session, limits, console.touch_interval, now);
                 // The session stays live even if the touch fails; the store counts failed touches.
                 let _ = self.parts.stores.sessions.touch(id, touch).await;
                 session.touch(now);

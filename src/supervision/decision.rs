@@ -106,11 +106,8 @@ impl Supervisor {
         match self.lifecycle.end(id, ending, &actor).await? {
             EndOutcome::Touched(_) => self.streams.recheck_now(id),
             EndOutcome::AlreadyEnded(tombstone) => {
-                let recorded_reason = match tombstone.state {
-                    State::Ended(end) => end.reason.denial(),
-                    State::Live => reason,
-                };
-                self.streams.end_session(id, recorded_reason);
+                let recorded = tombstone.state.denial();
+                self.streams.end_session(id, recorded.unwrap_or(reason));
             }
             EndOutcome::Ended(_) | EndOutcome::Unknown => self.streams.end_session(id, reason),
         }
@@ -157,13 +154,7 @@ impl Supervisor {
         if session.state != State::Live || self.home_denial(&session, home, at).is_some() {
             return session;
         }
-        let touch = Touch {
-            at,
-            last_seen: session.last_seen,
-            retention: session.retention,
-            interval: home.policy.touch_interval,
-            deadline: session.idle_deadline(&home.limits),
-        };
+        let touch = Touch::new(&session, &home.limits, home.policy.touch_interval, at);
         // The store counts failed touches. The next data of the client tries again.
         if self.stores.sessions.touch(id, touch).await.is_ok() {
             self.metrics.streams.touches.inc();

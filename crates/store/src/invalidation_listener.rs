@@ -41,15 +41,3 @@ impl InvalidationListener for InvalidationListeners {
             .for_each(|listener| listener.on_lost_invalidation());
     }
 }
-
-/// A listener without records, which ignores invalidations.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoopListener;
-
-impl InvalidationListener for NoopListener {
-    fn invalidate(&self, _: SessionId, _: Timestamp) {}
-
-    fn caught_up_to(&self, _: Timestamp) {}
-
-    fn on_lost_invalidation(&self) {}
-}

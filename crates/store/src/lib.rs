@@ -41,7 +41,9 @@ use curfew_core::{credential, events, live, policy, revocation, secret, session}
 use curfew_telemetry as telemetry;
 use tokio::sync::watch;
 
-use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, Timestamp};
+use crate::session::{
+    DenyReason, EndReason, Limits, Session, SessionId, State, Subject, Timestamp,
+};
 
 pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
@@ -50,7 +52,7 @@ pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsBySource};
-pub use invalidation_listener::{InvalidationListener, InvalidationListeners, NoopListener};
+pub use invalidation_listener::{InvalidationListener, InvalidationListeners};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use stores::Stores;
 pub use walk::{Batch, SessionWalk};
@@ -193,6 +195,21 @@ pub struct Touch {
     /// The time when the session would end without this activity. Shortly before this time, a wrapper writes the
     /// activity at once.
     pub deadline: Timestamp,
+}
+
+impl Touch {
+    /// Creates the touch for activity at the time `at` in a session under these limits. `interval` is the touch
+    /// interval.
+    #[must_use]
+    pub fn new(session: &Session, limits: &Limits, interval: Duration, at: Timestamp) -> Self {
+        Self {
+            at,
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval,
+            deadline: session.idle_deadline(limits),
+        }
+    }
 }
 
 /// A request to end a session.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
+use super::{DenyReason, Limits, Session, Timestamp, Verdict};
 
 /// Decides whether a request with `session` is allowed at `now`.
 ///
@@ -21,8 +21,8 @@ pub fn decide(
     let Some(session) = session else {
         return Verdict::Deny(DenyReason::UnknownSession);
     };
-    if let State::Ended(end) = session.state {
-        return Verdict::Deny(end.reason.denial());
+    if let Some(reason) = session.state.denial() {
+        return Verdict::Deny(reason);
     }
     if now >= session.absolute_deadline(home) {
         return Verdict::Deny(DenyReason::AbsoluteTimeout);

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TOMBSTONE_TTL, PolicyName,
-    Subject, Timestamp,
+    Attributes, Binding, CLOCK_MARGIN, DenyReason, Details, EndReason, Limits, MIN_TOMBSTONE_TTL,
+    PolicyName, Subject, Timestamp,
 };
 
 /// The server-side record of one sign-in.
@@ -44,6 +44,17 @@ pub enum State {
     Live,
     /// The session has ended for good, and the record is a tombstone.
     Ended(End),
+}
+
+impl State {
+    /// Returns the reason of a denial because of the session end; `None` while the session is live.
+    #[must_use]
+    pub const fn denial(&self) -> Option<DenyReason> {
+        match self {
+            Self::Live => None,
+            Self::Ended(end) => Some(end.reason.denial()),
+        }
+    }
 }
 
 /// How a session ended.
