@@ -155,6 +155,10 @@ impl ProxyService {
             guard.set_close(close);
         }
         let upgrade = requested_upgrade(&request);
+        if is_extended_connect && upgrade.is_none() {
+            // The method CONNECT would have another meaning for the application.
+            return Err(StatusCode::NOT_IMPLEMENTED);
+        }
         // The client's `Connection` must not remove the identity that Curfew adds.
         remove_hop_by_hop(request.headers_mut());
         let forwarding = Forwarding {

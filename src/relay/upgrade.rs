@@ -48,25 +48,31 @@ pub struct Upgrade {
 /// bypass the checks. Curfew may ignore an upgrade (RFC 9110, section 7.8).
 #[must_use]
 pub fn requested_upgrade<B>(request: &Request<B>) -> Option<Upgrade> {
-    if let Some(protocol) = request.extensions().get::<Protocol>() {
-        let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
-        return Upgrade::new(protocol);
-    }
-    if request.version() != Version::HTTP_11 || !has_item(request.headers(), &CONNECTION, "upgrade")
+    let protocols: Vec<&str> = if let Some(protocol) = request.extensions().get::<Protocol>() {
+        // Exactly one protocol is valid here. A list would name others in the header `Upgrade`.
+        vec![Some(protocol.as_str()).filter(|name| !name.contains(','))?]
+    } else if request.version() == Version::HTTP_11
+        && has_item(request.headers(), &CONNECTION, "upgrade")
     {
+        list_items(request.headers(), &UPGRADE).collect()
+    } else {
+        return None;
+    };
+    if protocols.iter().any(|name| carries_requests(name)) {
         return None;
     }
-    let mut first = None;
-    for item in list_items(request.headers(), &UPGRADE) {
-        let lower = item.to_ascii_lowercase();
-        if lower.starts_with("h2c") || lower.starts_with("http") || lower.starts_with("tls") {
-            return None;
-        }
-        first = first.or(Some(item));
-    }
-    let has_websocket = has_item(request.headers(), &UPGRADE, "websocket");
-    let protocol = if has_websocket { "websocket" } else { first? };
-    Upgrade::new(HeaderValue::from_str(protocol).ok()?)
+    let is_websocket = |name: &&&str| name.eq_ignore_ascii_case("websocket");
+    let name = match protocols.iter().find(is_websocket) {
+        Some(_) => "websocket",
+        None => protocols.first().filter(|name| !name.is_empty())?,
+    };
+    Upgrade::new(HeaderValue::from_str(name).ok()?)
+}
+
+/// Whether requests could follow in this protocol: another version of HTTP, or TLS.
+fn carries_requests(protocol: &str) -> bool {
+    let name = protocol.trim().to_ascii_lowercase();
+    name.starts_with("h2") || name.starts_with("http") || name.starts_with("tls")
 }
 
 /// Whether a request begins another protocol over HTTP/2 (RFC 8441).
@@ -153,8 +159,7 @@ mod tests {
             let request = Request::builder()
                 .header("connection", connection)
                 .header("upgrade", upgrade);
-            let request = request.body(()).unwrap();
-            let found = requested_upgrade(&request);
+            let found = requested_upgrade(&request.body(()).unwrap());
             let found = found
                 .as_ref()
                 .map(|it| (it.kind, it.protocol.to_str().unwrap()));
@@ -166,5 +171,33 @@ mod tests {
             .header("connection", "upgrade")
             .header("upgrade", "websocket");
         assert_eq!(requested_upgrade(&old.body(()).unwrap()), None);
+    }
+
+    /// Over HTTP/2, the application gets the protocol in the header `Upgrade`. So the same protocols are refused.
+    #[test]
+    fn the_protocol_over_http_2_follows_the_same_rules() {
+        for (protocol, expected) in [
+            ("websocket", Some((UpgradeKind::WebSocket, "websocket"))),
+            ("WebSocket", Some((UpgradeKind::WebSocket, "websocket"))),
+            ("connect-udp", Some((UpgradeKind::Other, "connect-udp"))),
+            ("h2c", None),
+            (" H2C", None),
+            ("h2", None),
+            ("HTTP/2.0", None),
+            ("TLS/1.2", None),
+            ("websocket, h2c", None),
+            ("websocket,other", None),
+            ("", None),
+            ("a\nb", None),
+        ] {
+            let request = Request::connect("https://app.example.com/ws")
+                .version(Version::HTTP_2)
+                .extension(Protocol::from_static(protocol));
+            let found = requested_upgrade(&request.body(()).unwrap());
+            let found = found
+                .as_ref()
+                .map(|it| (it.kind, it.protocol.to_str().unwrap()));
+            assert_eq!(found, expected, "{protocol:?}");
+        }
     }
 }

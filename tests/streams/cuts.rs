@@ -127,6 +127,50 @@ async fn an_upgrade_to_an_application_with_only_http_2_is_refused() {
     }
 }
 
+/// Requests on such a connection would bypass the checks.
+#[tokio::test]
+async fn an_upgrade_to_another_version_of_http_never_reaches_the_application() {
+    let cells = Cells::start().await;
+    for protocol in ["h2c", "H2C", "HTTP/2.0", "TLS/1.0", "websocket, h2c"] {
+        for cell in cells.all() {
+            let (request, expected) = match cell.front {
+                Front::Http1 => {
+                    let request = cell
+                        .request("GET", "/ok")
+                        .header("connection", "Upgrade, HTTP2-Settings")
+                        .header("http2-settings", "AAMAAABkAAQAAP__")
+                        .header("upgrade", protocol);
+                    (request, 200)
+                }
+                Front::Http2 => {
+                    let request = cell.request("CONNECT", "/ok");
+                    (request.extension(Protocol::from_static(protocol)), 501)
+                }
+            };
+            let received = &cell.application.received;
+            received.lock().unwrap().clear();
+            let request: Request<_> = request.body(body("")).unwrap();
+            let response = cell.front.send(cells.proxy, request).await;
+            let name = cell.name();
+            assert_eq!(response.status(), expected, "{name} {protocol}");
+            let received = received.lock().unwrap();
+            assert_eq!(
+                received.len(),
+                usize::from(expected == 200),
+                "{name} {protocol}"
+            );
+            for (head, ..) in received.iter() {
+                for header in ["connection", "upgrade", "http2-settings"] {
+                    assert!(
+                        !head.headers.contains_key(header),
+                        "{name} {protocol} {header}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_event_stream_ends_with_its_session_and_the_reason() {
     let policy = "policies: {default: {idle: 15m, stream_end_event: true}}";
