@@ -1,7 +1,9 @@
+mod client_data;
+mod history;
+mod outage;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::actor::Actor;
@@ -285,98 +287,6 @@ async fn a_cut_off_of_the_subject_cuts_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_survives_an_outage_shorter_than_its_grace() {
-    let mut fixture = Fixture::new().await;
-    fixture.run_until(SECOND).await;
-    fixture.set_outage(true);
-    fixture.supervisor.streams.recheck_all();
-    fixture.run_until(10 * SECOND).await;
-    fixture.set_outage(false);
-    fixture.run_until(10 * MINUTE).await;
-    assert_eq!(fixture.cut_reason(), None);
-}
-
-#[tokio::test]
-async fn an_outage_cuts_the_stream_after_its_grace() {
-    let mut fixture = Fixture::new().await;
-    fixture.run_until(SECOND).await;
-    fixture.set_outage(true);
-    fixture.supervisor.streams.recheck_all();
-    fixture.run_until(GRACE).await;
-    assert_eq!(fixture.cut_reason(), None);
-    fixture.run_until(GRACE + 2 * SECOND).await;
-    assert_eq!(fixture.cut_reason(), Some(DenyReason::StoreUnavailable));
-    fixture.set_outage(false);
-    assert!(fixture.is_live().await, "an outage must not end a session");
-}
-
-#[tokio::test]
-async fn no_stream_outlives_its_last_known_deadline_in_an_outage() {
-    let mut fixture = Fixture::new().await;
-    fixture.run_until(15 * MINUTE - 10 * SECOND).await;
-    fixture.set_outage(true);
-    fixture.run_until(15 * MINUTE - SECOND).await;
-    assert_eq!(fixture.cut_reason(), None);
-    fixture.run_until(15 * MINUTE + SECOND).await;
-    assert_eq!(fixture.cut_reason(), Some(DenyReason::StoreUnavailable));
-}
-
-#[tokio::test]
-async fn data_of_the_client_counts_only_where_all_policies_and_the_rule_agree() {
-    let by_rule = |activity| {
-        rule(Terms {
-            stream_activity: Some(activity),
-            ..Terms::default()
-        })
-    };
-    let by_policy = rule(Terms {
-        policy: Some(policy_name("default")),
-        ..Terms::default()
-    });
-    for (policy, rules, counts) in [
-        ("interactive", Rules::default(), true),
-        ("interactive", by_rule(StreamActivity::ClientData), true),
-        ("interactive", by_rule(StreamActivity::Off), false),
-        ("interactive", by_policy, false),
-        ("default", Rules::default(), false),
-        ("default", by_rule(StreamActivity::ClientData), false),
-    ] {
-        let mut fixture = Fixture::with_rules(rules, policy).await;
-        for minutes in 1..30 {
-            fixture.run_until(minutes * MINUTE).await;
-            fixture.guard.record_client_data();
-        }
-        fixture.run_until(30 * MINUTE).await;
-        let expected = (!counts).then_some(DenyReason::IdleTimeout);
-        assert_eq!(fixture.cut_reason(), expected, "{policy}");
-        let touches = fixture.bench.parts.metrics.streams.touches.get();
-        assert_eq!(touches > 0, counts);
-    }
-}
-
-#[tokio::test]
-async fn data_of_the_client_is_written_once_per_touch_interval() {
-    let mut fixture = Fixture::with_rules(Rules::default(), "interactive").await;
-    for tenths in 0..600 {
-        fixture.run_until(tenths * SECOND / 10).await;
-        fixture.guard.record_client_data();
-    }
-    // The touch interval of a 15-minute limit is 15 seconds.
-    let touches = fixture.bench.parts.metrics.streams.touches.get();
-    assert!((3..=6).contains(&touches), "{touches}");
-}
-
-#[tokio::test]
-async fn data_after_the_limit_does_not_prolong_the_session() {
-    let mut fixture = Fixture::with_rules(Rules::default(), "interactive").await;
-    fixture.run_until(MINUTE).await;
-    fixture.bench.clock.set(START.plus(15 * MINUTE));
-    fixture.guard.record_client_data();
-    fixture.run_round().await;
-    assert_eq!(fixture.cut_reason(), Some(DenyReason::IdleTimeout));
-}
-
-#[tokio::test]
 async fn a_deleted_record_cuts_the_stream() {
     let mut fixture = Fixture::new().await;
     let session = fixture.bench.load_record(fixture.id).await;
@@ -389,107 +299,6 @@ async fn a_deleted_record_cuts_the_stream() {
         .unwrap();
     fixture.run_until(SECOND).await;
     assert_eq!(fixture.cut_reason(), Some(DenyReason::UnknownSession));
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Wait(u32),
-    TouchElsewhere,
-    ClientData,
-    EndElsewhere { announced: bool },
-    Outage(bool),
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (1_u32..400).prop_map(Step::Wait),
-        3 => Just(Step::TouchElsewhere),
-        3 => Just(Step::ClientData),
-        1 => any::<bool>().prop_map(|announced| Step::EndElsewhere { announced }),
-        2 => any::<bool>().prop_map(Step::Outage),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    /// In a random history, a stream is cut if and only if a model of the session says so.
-    #[test]
-    fn a_stream_ends_with_its_session(steps in proptest::collection::vec(any_step(), 1..25), interactive in any::<bool>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run_history(steps, interactive))?;
-    }
-}
-
-async fn run_history(steps: Vec<Step>, interactive: bool) -> Result<(), TestCaseError> {
-    let policy = if interactive {
-        "interactive"
-    } else {
-        "default"
-    };
-    let mut fixture = Fixture::with_rules(Rules::default(), policy).await;
-    fixture.run_until(SECOND).await;
-    let mut outage_since = None;
-    let mut is_ended = false;
-    let mut longest_outage = Duration::ZERO;
-    for step in steps {
-        let now = fixture.bench.clock.now();
-        match step {
-            Step::Wait(seconds) => {
-                let until = now.plus(seconds * SECOND);
-                fixture.run_until(until.since(START)).await;
-            }
-            Step::TouchElsewhere => fixture.touch_elsewhere().await,
-            Step::ClientData => fixture.guard.record_client_data(),
-            Step::EndElsewhere { announced } => {
-                fixture.end_elsewhere(EndReason::SignedOut).await;
-                is_ended = true;
-                if announced {
-                    fixture.supervisor.streams.invalidate(fixture.id, now);
-                }
-            }
-            Step::Outage(true) => {
-                outage_since.get_or_insert(now);
-                fixture.set_outage(true);
-            }
-            Step::Outage(false) => {
-                outage_since = None;
-                fixture.set_outage(false);
-            }
-        }
-        fixture.run_round().await;
-        let now = fixture.bench.clock.now();
-        let outage = outage_since.map_or(Duration::ZERO, |since| now.since(since));
-        longest_outage = longest_outage.max(outage);
-        let record = fixture.bench.load_record(fixture.id).await;
-        let is_live = record.state == State::Live
-            && now < fixture.supervisor.rulebook.policies.deadline(&record);
-        match fixture.cut_reason() {
-            None => {
-                let deadline = fixture.guard.stream().terms().deadline;
-                prop_assert!(
-                    now < deadline.plus(SECOND),
-                    "no stream may outlive its last known deadline"
-                );
-                prop_assert!(
-                    outage_since.is_some() || is_ended || is_live,
-                    "a stream of an expired session must be cut"
-                );
-            }
-            Some(DenyReason::StoreUnavailable) => {
-                prop_assert!(
-                    longest_outage > Duration::ZERO,
-                    "the store has always answered"
-                );
-                return Ok(());
-            }
-            Some(reason) => {
-                prop_assert!(!is_live, "the stream of a live session was cut: {reason}");
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[tokio::test]
