@@ -1,17 +1,16 @@
 //! The statements of the table. Each function tests one statement with one source, and returns the text of the cell.
 
+mod policies;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::source_fixture::{RequestOptions, SignedIn, SourceFixture, SourceKind, denied};
+use super::source_fixture::{SignedIn, SourceFixture, SourceKind, denied};
 use super::{FROM_FIRST_REQUEST, NO, NOT_APPLICABLE, TestedStatement, YES};
 use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
 use crate::lifecycle::StartError;
-use crate::policy::{
-    BindSettings, Conditions, MaxSessions, NetworkBits, OnSessionLimit, PathPattern, Rules, Terms,
-    Variant,
-};
+use crate::policy::{MaxSessions, OnSessionLimit, Rules};
 use crate::revocation::RevocationConditions;
 use crate::session::{DenyReason, Verdict};
 use crate::testing::delegate::Answer;
@@ -21,11 +20,10 @@ use crate::testing::{HOUR, MINUTE, SECOND, START};
 const IDLE_TIMEOUT: Verdict = denied(DenyReason::IdleTimeout);
 const ABSOLUTE_TIMEOUT: Verdict = denied(DenyReason::AbsoluteTimeout);
 const REVOKED: Verdict = denied(DenyReason::Revoked);
-const REAUTHENTICATION_REQUIRED: Verdict = denied(DenyReason::ReauthenticationRequired);
 const ALLOW: Verdict = Verdict::Allow;
 
 macro_rules! rules {
-    ($($text:literal => $observe:ident,)*) => {
+    ($($text:literal => $observe:path,)*) => {
         pub(super) const ALL: &[TestedStatement] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
     };
 }
@@ -41,15 +39,15 @@ rules! {
     "An [emergency revocation](emergency.md) ends the session" => emergency_revocation,
     "`max_sessions` with `deny`" => session_limit_with_deny,
     "`max_sessions` with `end_oldest`" => session_limit_with_end_oldest,
-    "[Binding](policies.md#binding)" => binding,
-    "A variant for a group" => group_variant,
-    "If the groups are unknown, every variant applies" => unknown_groups,
-    "A stricter policy denies only its own requests, and requires a new sign-in" => stricter_policy,
-    "`max_auth_age` counts from the sign-in" => max_auth_age,
-    "A passive request does not count as activity" => passive_request,
-    "A rule with `groups` applies" => rule_with_groups,
-    "A shorter policy applies at once" => shorter_policy,
-    "A longer policy does not move the deadline" => longer_policy,
+    "[Binding](policies.md#binding)" => policies::binding,
+    "A variant for a group" => policies::group_variant,
+    "If the groups are unknown, every variant applies" => policies::unknown_groups,
+    "A stricter policy denies only its own requests, and requires a new sign-in" => policies::stricter_policy,
+    "`max_auth_age` counts from the sign-in" => policies::max_auth_age,
+    "A passive request does not count as activity" => policies::passive_request,
+    "A rule with `groups` applies" => policies::rule_with_groups,
+    "A shorter policy applies at once" => policies::shorter_policy,
+    "A longer policy does not move the deadline" => policies::longer_policy,
     "A failure of the store gives 503, and ends no session" => store_unavailable,
     "A failure of the source gives 503, and ends no session" => source_unavailable,
     "After a session end, the challenge asks for a new sign-in (RFC 9470)" => challenge_after_end,
@@ -238,166 +236,6 @@ async fn session_limit_with_deny(kind: SourceKind) -> &'static str {
 
 async fn session_limit_with_end_oldest(kind: SourceKind) -> &'static str {
     cell_text(sign_in_three_times(kind, OnSessionLimit::EndOldest).await == (ALLOW, REVOKED))
-}
-
-async fn binding(kind: SourceKind) -> &'static str {
-    let bits = NetworkBits { ipv4: 24, ipv6: 64 };
-    let bind = BindSettings {
-        network: Some(bits),
-        user_agent: false,
-    };
-    let fixture = SourceFixture::with(kind, |policy| policy.bind = bind, Rules::default()).await;
-    let signed_in = session_in_use(&fixture).await;
-    let mismatch = RequestOptions {
-        from: "198.51.100.7",
-        ..RequestOptions::default()
-    };
-    let found = fixture.check_with(&signed_in, 2 * MINUTE, &mismatch).await;
-    cell_text(
-        found.verdict == REAUTHENTICATION_REQUIRED
-            && fixture.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
-    )
-}
-
-/// Tests whether an idle limit of five minutes applies, if it is set for members of `staff`.
-async fn idle_variant_cell(kind: SourceKind, groups: Option<Vec<&'static str>>) -> &'static str {
-    let variant = |policy: &mut crate::policy::Policy| {
-        let mut limits = policy.limits;
-        limits.idle = Some(5 * MINUTE);
-        policy.variants = vec![Variant {
-            groups: vec!["staff".to_owned()],
-            limits,
-        }];
-    };
-    let mut fixture = SourceFixture::with(kind, variant, Rules::default()).await;
-    fixture.groups = groups;
-    let signed_in = session_in_use(&fixture).await;
-    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE_TIMEOUT)
-}
-
-async fn group_variant(kind: SourceKind) -> &'static str {
-    assert_eq!(
-        idle_variant_cell(kind, Some(Vec::new())).await,
-        NO,
-        "a person without groups must not get the variant"
-    );
-    idle_variant_cell(kind, Some(vec!["staff"])).await
-}
-
-async fn unknown_groups(kind: SourceKind) -> &'static str {
-    match kind {
-        // These sources cannot say that the groups are unknown.
-        SourceKind::Token | SourceKind::DelegatedWithoutTime => NOT_APPLICABLE,
-        _ => idle_variant_cell(kind, None).await,
-    }
-}
-
-async fn stricter_policy(kind: SourceKind) -> &'static str {
-    let fixture = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&fixture).await;
-    let strict = RequestOptions {
-        policy: Some("strict"),
-        ..RequestOptions::default()
-    };
-    let found = fixture.check_with(&signed_in, 7 * MINUTE, &strict).await;
-    cell_text(
-        found.verdict == REAUTHENTICATION_REQUIRED
-            && fixture.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
-    )
-}
-
-/// The policy `strict` needs a sign-in in the last 30 minutes.
-async fn max_auth_age(kind: SourceKind) -> &'static str {
-    let fixture = SourceFixture::new(kind).await;
-    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
-    let strict = RequestOptions {
-        policy: Some("strict"),
-        ..RequestOptions::default()
-    };
-    for minutes in (3..30).step_by(3) {
-        let found = fixture
-            .check_with(&signed_in, minutes * MINUTE, &strict)
-            .await;
-        assert_eq!(found.verdict, ALLOW, "{kind:?}");
-    }
-    match fixture
-        .check_with(&signed_in, 30 * MINUTE, &strict)
-        .await
-        .verdict
-    {
-        REAUTHENTICATION_REQUIRED => YES,
-        ALLOW => {
-            let later = fixture.check_with(&signed_in, 33 * MINUTE, &strict).await;
-            assert_eq!(later.verdict, REAUTHENTICATION_REQUIRED);
-            FROM_FIRST_REQUEST
-        }
-        _ => NO,
-    }
-}
-
-async fn passive_request(kind: SourceKind) -> &'static str {
-    let fixture = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&fixture).await;
-    let passive = RequestOptions {
-        passive: true,
-        ..RequestOptions::default()
-    };
-    let polled = fixture.check_with(&signed_in, 10 * MINUTE, &passive).await;
-    assert_eq!(polled.verdict, ALLOW);
-    cell_text(fixture.verdict(&signed_in, 16 * MINUTE).await == IDLE_TIMEOUT)
-}
-
-async fn rule_with_groups(kind: SourceKind) -> &'static str {
-    let rule = crate::policy::Rule {
-        index: 0,
-        conditions: Conditions {
-            paths: vec![PathPattern::prefix("/admin").unwrap()],
-            ..Conditions::default()
-        },
-        terms: Terms {
-            groups: vec!["staff".to_owned()],
-            ..Terms::default()
-        },
-    };
-    let mut found = Vec::new();
-    for groups in [vec!["staff"], vec!["guests"]] {
-        let rules = Rules::new(vec![rule.clone()], Terms::default()).unwrap();
-        let mut fixture = SourceFixture::with(kind, |_| {}, rules).await;
-        fixture.groups = Some(groups);
-        let signed_in = session_in_use(&fixture).await;
-        let options = RequestOptions {
-            path: "/admin/x",
-            ..RequestOptions::default()
-        };
-        found.push(
-            fixture
-                .check_with(&signed_in, 2 * MINUTE, &options)
-                .await
-                .verdict,
-        );
-    }
-    cell_text(found == [ALLOW, denied(DenyReason::Forbidden)])
-}
-
-async fn shorter_policy(kind: SourceKind) -> &'static str {
-    let mut fixture = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&fixture).await;
-    fixture.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
-    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE_TIMEOUT)
-}
-
-async fn longer_policy(kind: SourceKind) -> &'static str {
-    let mut fixture = SourceFixture::new(kind).await;
-    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
-    let id = fixture.live_session_id(&signed_in, Duration::ZERO).await;
-    fixture.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
-    for minutes in (10..480).step_by(10) {
-        assert_eq!(
-            fixture.live_session_id(&signed_in, minutes * MINUTE).await,
-            id
-        );
-    }
-    cell_text(fixture.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE_TIMEOUT)
 }
 
 async fn store_unavailable(kind: SourceKind) -> &'static str {
