@@ -7,11 +7,13 @@
 mod body;
 mod copy;
 mod frames;
+mod messages;
 mod upgrade;
 mod upgraded;
 
 pub use body::{relay_request, relay_response};
 pub use upgrade::{
-    Upgrade, UpgradeKind, checked_method, is_extended_connect, list_items, requested_upgrade,
+    Upgrade, UpgradeKind, checked_method, is_extended_connect, list_items, remove_extensions,
+    requested_upgrade,
 };
 pub use upgraded::{relay_after_switch, wait_for_cut};

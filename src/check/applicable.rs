@@ -147,13 +147,14 @@ impl<'a> RuleMatch<'a> {
     /// The settings for a stream that this request opens: the strictest of all policies that apply, and of the rule.
     #[must_use]
     pub fn stream_settings(&self, home: &AppliedPolicy<'_>) -> StreamSettings {
-        let home = home.policy.streams;
+        let home = home.policy.streams.clone();
         let settings = self
             .policies()
-            .fold(home, |all, policy| all.strictest(policy.streams));
+            .fold(home, |all, policy| all.strictest(&policy.streams));
         let by_rule = self.terms.stream_activity.unwrap_or(settings.activity);
         StreamSettings {
             activity: settings.activity.min(by_rule),
+            heartbeats: settings.heartbeats.union(&self.terms.stream_heartbeats),
             ..settings
         }
     }

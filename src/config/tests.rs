@@ -114,8 +114,8 @@ fn an_unknown_key_is_reported_with_the_nearest_known_key() {
         "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
          (known here: preset, deviation_reason, idle, absolute, max_auth_age, touch_interval, \
          activity, max_sessions, on_session_limit, bind, bind_ipv4_bits, bind_ipv6_bits, \
-         on_store_failure, store_failure_grace, stream_activity, stream_grace, stream_end_event, \
-         remember, variants)"
+         on_store_failure, store_failure_grace, stream_activity, stream_heartbeats, stream_grace, \
+         stream_end_event, remember, variants)"
     );
     assert!(
         problems("stroe: {}\n")

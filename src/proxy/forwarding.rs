@@ -20,7 +20,8 @@ use super::settings::Target;
 use super::upstream::Upstream;
 use crate::listener::{ConnectionUse, upgraded_io};
 use crate::relay::{
-    Upgrade, UpgradeKind, relay_after_switch, relay_request, relay_response, wait_for_cut,
+    Upgrade, UpgradeKind, relay_after_switch, relay_request, relay_response, remove_extensions,
+    wait_for_cut,
 };
 use crate::session::DenyReason;
 use crate::streams::StreamGuard;
@@ -135,6 +136,7 @@ impl Forwarding {
     /// section 5).
     fn ask_for_upgrade(&self, request: &mut Request<Body>, upgrade: &Upgrade) {
         let headers = request.headers_mut();
+        remove_extensions(headers, self.guard.as_deref());
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, upgrade.protocol.clone());
         if self.is_extended_connect {

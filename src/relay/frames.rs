@@ -19,34 +19,111 @@ const POLICY_VIOLATION: u16 = 1008;
 pub struct FrameScanner {
     header: [u8; MAX_HEADER_BYTES],
     header_length: usize,
+    frame: FrameHeader,
     /// The number of bytes that are missing from the payload of the current frame.
     payload_left: u64,
-    is_data: bool,
     is_invalid: bool,
     has_closed: bool,
 }
 
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The first byte: the final bit, three bits of extensions, and the opcode.
+    first: u8,
+    /// The masking key; zeros for a frame without a mask.
+    mask: [u8; 4],
+    /// The number of bytes of the payload.
+    pub length: u64,
+}
+
+impl FrameHeader {
+    /// Whether the frame has data: a text, a binary message, or a continuation of one.
+    #[must_use]
+    pub const fn is_data(self) -> bool {
+        self.opcode() <= MAX_DATA_OPCODE
+    }
+
+    /// Whether the frame continues the message of the frame before it.
+    #[must_use]
+    pub const fn is_continuation(self) -> bool {
+        self.opcode() == 0
+    }
+
+    /// Whether the frame is the last one of its message.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        self.first & 0x80 != 0
+    }
+
+    /// Whether an extension has changed the payload, such as a compression.
+    #[must_use]
+    pub const fn uses_extension(self) -> bool {
+        self.first & 0x70 != 0
+    }
+
+    const fn opcode(self) -> u8 {
+        self.first & 0x0f
+    }
+
+    /// Unmasks bytes of the payload. `offset` is their position in the payload.
+    pub fn unmask(self, offset: u64, bytes: &[u8]) -> impl Iterator<Item = u8> {
+        let key = self.mask.into_iter().cycle().skip((offset % 4) as usize);
+        bytes.iter().zip(key).map(|(byte, key)| byte ^ key)
+    }
+}
+
+/// A part of a frame.
+#[derive(Debug)]
+pub struct FramePart<'a> {
+    /// The header of the frame.
+    pub header: FrameHeader,
+    /// The position of `payload` in the payload of the frame.
+    pub offset: u64,
+    /// The bytes as the client sent them, possibly masked. Empty for a frame without a payload.
+    pub payload: &'a [u8],
+}
+
+impl FramePart<'_> {
+    /// Whether the frame ends with this part.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.offset + self.payload.len() as u64 == self.header.length
+    }
+}
+
 impl FrameScanner {
-    /// Reads the next bytes of the direction. Returns whether they contain a data frame or a part of one.
-    pub fn scan(&mut self, mut bytes: &[u8]) -> bool {
-        let mut has_data = false;
+    /// Reads the next bytes of the direction. Calls `visit` with each frame without a payload, and with each part of a
+    /// payload.
+    pub fn scan(&mut self, mut bytes: &[u8], mut visit: impl FnMut(FramePart<'_>)) {
         while !bytes.is_empty() && !self.is_invalid {
             if self.payload_left > 0 {
                 let length = usize::try_from(self.payload_left)
                     .map_or(bytes.len(), |left| left.min(bytes.len()));
-                has_data |= self.is_data;
+                let (payload, rest) = bytes.split_at(length);
+                visit(FramePart {
+                    header: self.frame,
+                    offset: self.frame.length - self.payload_left,
+                    payload,
+                });
                 self.payload_left -= length as u64;
-                bytes = &bytes[length..];
+                bytes = rest;
                 continue;
             }
             self.header[self.header_length] = bytes[0];
             self.header_length += 1;
             bytes = &bytes[1..];
             if self.header_length == self.expected_header_length() {
-                has_data |= self.begin_payload();
+                self.begin_payload();
+                if self.payload_left == 0 {
+                    visit(FramePart {
+                        header: self.frame,
+                        offset: 0,
+                        payload: &[],
+                    });
+                }
             }
         }
-        has_data
     }
 
     /// Returns whether the next byte begins a frame.
@@ -85,10 +162,10 @@ impl FrameScanner {
         2 + length + mask
     }
 
-    /// Begins the payload after a complete header. Returns whether the frame has data.
-    fn begin_payload(&mut self) -> bool {
+    /// Begins the payload after a complete header.
+    fn begin_payload(&mut self) {
         let [first, second, rest @ ..] = self.header;
-        self.payload_left = match second & 0x7f {
+        let length = match second & 0x7f {
             126 => u64::from(u16::from_be_bytes([rest[0], rest[1]])),
             127 => {
                 let [a, b, c, d, e, f, g, h, ..] = rest;
@@ -96,12 +173,19 @@ impl FrameScanner {
             }
             short => u64::from(short),
         };
+        let mut mask = [0; 4];
+        if second & 0x80 != 0 {
+            mask.copy_from_slice(&self.header[self.header_length - 4..self.header_length]);
+        }
+        self.frame = FrameHeader {
+            first,
+            mask,
+            length,
+        };
+        self.payload_left = length;
         self.header_length = 0;
-        self.is_invalid = self.payload_left > i64::MAX as u64;
-        let opcode = first & 0x0f;
-        self.is_data = opcode <= MAX_DATA_OPCODE;
-        self.has_closed |= opcode == CLOSE;
-        self.is_data
+        self.is_invalid = length > i64::MAX as u64;
+        self.has_closed |= self.frame.opcode() == CLOSE;
     }
 }
 

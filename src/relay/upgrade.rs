@@ -1,8 +1,8 @@
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use hyper::ext::Protocol;
 
-use crate::streams::StreamKind;
+use crate::streams::{StreamGuard, StreamKind};
 
 /// The protocol that a request wants to use instead of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,14 @@ pub fn checked_method<B>(request: &Request<B>) -> Method {
         Method::GET
     } else {
         request.method().clone()
+    }
+}
+
+/// Removes the WebSocket extensions that the client offers, if the relay must recognise heartbeats. An extension such as
+/// `permessage-deflate` (RFC 7692) changes the payload, and the application accepts only what the client offers.
+pub fn remove_extensions(headers: &mut HeaderMap, guard: Option<&StreamGuard>) {
+    if guard.is_some_and(|guard| guard.heartbeats().is_some()) {
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::copy::OneWayCopy;
 use super::frames::{FrameScanner, close_frame};
+use super::messages::ClientMessages;
 use super::upgrade::UpgradeKind;
 use crate::session::DenyReason;
 use crate::streams::StreamGuard;
@@ -24,7 +25,7 @@ struct Relay<C, U> {
     upstream: U,
     to_upstream: OneWayCopy,
     to_client: OneWayCopy,
-    from_client_frames: FrameScanner,
+    from_client: ClientMessages,
     to_client_frames: FrameScanner,
     kind: UpgradeKind,
 }
@@ -82,7 +83,7 @@ where
         upstream,
         to_upstream: OneWayCopy::default(),
         to_client: OneWayCopy::default(),
-        from_client_frames: FrameScanner::default(),
+        from_client: ClientMessages::default(),
         to_client_frames: FrameScanner::default(),
         kind,
     };
@@ -109,14 +110,16 @@ where
             upstream,
             to_upstream,
             to_client,
-            from_client_frames,
+            from_client,
             to_client_frames,
             ..
         } = self;
         poll_fn(|context| {
             let (client_side, upstream_side) = (Pin::new(&mut *client), Pin::new(&mut *upstream));
             let up = to_upstream.poll_copy(context, client_side, upstream_side, |bytes| {
-                let counts = !is_websocket || from_client_frames.scan(bytes);
+                let heartbeats = guard.and_then(StreamGuard::heartbeats);
+                let is_heartbeat = heartbeats.map(|it| move |message: &[u8]| it.matches(message));
+                let counts = !is_websocket || from_client.scan(bytes, is_heartbeat);
                 if let Some(guard) = guard {
                     guard.count_from_client(bytes.len());
                     if counts {
@@ -130,7 +133,7 @@ where
                     guard.count_to_client(bytes.len());
                 }
                 if is_websocket {
-                    to_client_frames.scan(bytes);
+                    to_client_frames.scan(bytes, |_| ());
                 }
             })?;
             match (up, down) {
@@ -148,11 +151,11 @@ where
             upstream,
             mut to_upstream,
             mut to_client,
-            from_client_frames,
+            from_client: ClientMessages { frames, .. },
             to_client_frames,
             kind,
         } = self;
-        let (mut from_client, mut client) = tokio::io::split(client);
+        let (mut client_reader, mut client) = tokio::io::split(client);
         let (mut from_upstream, mut upstream) = tokio::io::split(upstream);
         if kind == UpgradeKind::WebSocket {
             let mut mask = [0; 4];
@@ -169,18 +172,12 @@ where
             );
             let pending = to_upstream.take_pending();
             let close = close_frame(reason.as_str(), Some(mask));
-            let up = send_close(
-                &mut from_client,
-                &mut upstream,
-                pending,
-                from_client_frames,
-                &close,
-            );
+            let up = send_close(&mut client_reader, &mut upstream, pending, frames, &close);
             let _ = tokio::join!(down, up);
         }
         let _ = tokio::join!(client.shutdown(), upstream.shutdown());
         // A connection that is closed with unread bytes resets, and the client could lose the Close frame.
-        let _ = tokio::join!(discard(&mut from_client), discard(&mut from_upstream));
+        let _ = tokio::join!(discard(&mut client_reader), discard(&mut from_upstream));
     }
 }
 
@@ -208,7 +205,7 @@ async fn send_close(
         if length == 0 {
             return Ok(());
         }
-        frames.scan(&buffer[..length]);
+        frames.scan(&buffer[..length], |_| ());
         to.write_all(&buffer[..length]).await?;
     }
     if !frames.has_closed() {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::OpenStreams;
-use crate::policy::{Client, Contract, StreamActivity, StreamSettings};
+use crate::policy::{Client, Contract, Heartbeats, StreamActivity, StreamSettings};
 use crate::session::{DenyReason, SessionId, Timestamp};
 use crate::telemetry::audit;
 
@@ -74,7 +74,7 @@ pub struct StreamTarget {
 }
 
 /// The terms of a stream at the last decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamTerms {
     /// When the request would be denied if no activity follows.
     pub deadline: Timestamp,
@@ -147,7 +147,7 @@ impl OpenStream {
     /// Returns the terms at the last decision.
     #[must_use]
     pub fn terms(&self) -> StreamTerms {
-        *self.terms.lock()
+        self.terms.lock().clone()
     }
 
     /// Replaces the terms after another decision.
@@ -236,6 +236,14 @@ impl StreamGuard {
         self.stream.cut.clone()
     }
 
+    /// Returns the messages of a WebSocket that do not count as activity; `None` if there are none.
+    #[must_use]
+    pub fn heartbeats(&self) -> Option<Heartbeats> {
+        let terms = self.stream.terms.lock();
+        let heartbeats = &terms.settings.heartbeats;
+        (!heartbeats.is_empty()).then(|| heartbeats.clone())
+    }
+
     /// Counts bytes from the client.
     pub fn count_from_client(&self, bytes: usize) {
         self.stream
@@ -253,14 +261,13 @@ impl StreamGuard {
     /// Records data from the client. If it counts as activity, the supervisor touches the session, at most once per
     /// touch interval.
     pub fn record_client_data(&self) {
-        let StreamTerms {
-            settings,
-            touch_interval,
-            ..
-        } = self.stream.terms();
-        if settings.activity == StreamActivity::Off {
-            return;
-        }
+        let touch_interval = {
+            let terms = self.stream.terms.lock();
+            if terms.settings.activity == StreamActivity::Off {
+                return;
+            }
+            terms.touch_interval
+        };
         let now = self.registry.clock.now();
         let stream = &self.stream;
         stream

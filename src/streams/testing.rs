@@ -62,7 +62,7 @@ impl OpenedStream {
     pub(crate) fn open(&self) -> Result<StreamGuard, StreamLimit> {
         let session = (self.session, session_of("alice", START));
         self.registry
-            .open(session, target(), self.terms, self.limits)
+            .open(session, target(), self.terms.clone(), self.limits)
     }
 
     /// Returns the only open stream.

@@ -18,7 +18,8 @@ fn the_limits_of_the_replica_and_of_a_session_hold() {
     assert_eq!(opened.open().err(), Some(StreamLimit::Session));
     let open_other = || {
         let other = (SessionId::from_bytes([2; 16]), session_of("bob", START));
-        opened.registry.open(other, target(), opened.terms, limits)
+        let terms = opened.terms.clone();
+        opened.registry.open(other, target(), terms, limits)
     };
     let third = open_other().unwrap();
     assert_eq!(open_other().err(), Some(StreamLimit::Replica));

@@ -146,7 +146,7 @@ async fn answer(mut request: Request<Incoming>, received: &ReceivedHeads) -> Res
     let (parts, body) = request.into_parts();
     let response = Response::builder();
     match &*path {
-        "/ws" => {
+        path if path.starts_with("/ws") => {
             received.lock().unwrap().push((parts, Bytes::new(), None));
             tokio::spawn(async move {
                 let Ok(upgraded) = upgrade.await else { return };

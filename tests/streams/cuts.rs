@@ -6,62 +6,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::ext::Protocol;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::application::TargetKind;
-use crate::cells::{Cell, Cells, body};
+use crate::cells::{Cells, body};
 use crate::fronts::Front;
 use crate::support::curfew::Setup;
 use crate::support::redis::RedisServer;
-
-/// An open WebSocket.
-type WebSocket = TokioIo<hyper::upgrade::Upgraded>;
-
-/// Opens a WebSocket to the application that returns all bytes.
-async fn open(cell: &Cell<'_>, upgrade: &str) -> WebSocket {
-    let request = match cell.front {
-        Front::Http1 => cell
-            .request("GET", "/ws")
-            .header("connection", "Upgrade")
-            .header("upgrade", upgrade)
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        Front::Http2 => cell
-            .request("CONNECT", "/ws")
-            .header("sec-websocket-version", "13")
-            .extension(Protocol::from_static("websocket")),
-    };
-    let response = cell
-        .front
-        .send(cell.cells.proxy, request.body(body("")).unwrap())
-        .await;
-    let expected = match cell.front {
-        Front::Http1 => 101,
-        Front::Http2 => 200,
-    };
-    assert_eq!(response.status(), expected, "{}", cell.name());
-    TokioIo::new(hyper::upgrade::on(response).await.unwrap())
-}
-
-/// Sends a masked text frame, and waits until it comes back.
-async fn exchange(socket: &mut WebSocket) {
-    socket.write_all(b"\x81\x82maskhi").await.unwrap();
-    let mut echo = [0; 8];
-    socket.read_exact(&mut echo).await.unwrap();
-    assert_eq!(&echo, b"\x81\x82maskhi");
-}
-
-/// Reads until the end of the connection.
-async fn read_end(socket: &mut WebSocket) -> Vec<u8> {
-    let mut end = Vec::new();
-    let reading = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut end));
-    assert!(
-        reading.await.is_ok_and(|read| read.is_ok()),
-        "the stream must be cut"
-    );
-    end
-}
+use crate::websocket::{exchange, open, read_end};
 
 #[tokio::test]
 async fn a_websocket_ends_with_its_session() {

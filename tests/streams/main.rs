@@ -10,4 +10,6 @@ mod cuts;
 mod envoy;
 mod forwarding;
 mod fronts;
+mod heartbeats;
 mod routing;
+mod websocket;

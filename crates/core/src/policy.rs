@@ -5,6 +5,7 @@ mod activity;
 mod bind;
 mod client_address;
 mod contract;
+mod heartbeats;
 mod host;
 mod max_age;
 #[cfg(any(test, feature = "testing"))]
@@ -31,6 +32,7 @@ pub use activity::{
 pub use bind::{BindSettings, BindingMismatch, Client, NetworkBits, UnknownClientProperty};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
+pub use heartbeats::{Heartbeats, HeartbeatsError, MAX_HEARTBEAT_BYTES, preset_names};
 pub use host::{HostPattern, HostPatternError, normalize_host};
 pub use max_age::MaxAge;
 pub use named_hosts::NamedHosts;

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::RawConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::schema_types;
-use crate::config::text::TextList;
+use crate::config::text::{OneOrMany, TextList};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
 
 pub use limits::{RawRemember, RawVariant};
 pub(super) use limits::{check_preset, reject_unreachable};
-pub(super) use streams::parse_stream_activity;
+pub(super) use streams::{parse_heartbeats, parse_stream_activity, reject_heartbeats};
 
 /// A policy. A limit that is not set comes from the preset, if there is one, or from the defaults
 /// in `docs/configuration.md`.
@@ -75,6 +75,11 @@ pub struct RawPolicy {
     /// `client_data` if data from the client inside an open stream counts as activity, or `off`.
     #[schemars(extend("enum" = ["off", "client_data"]))]
     pub stream_activity: Option<String>,
+    /// The messages of a WebSocket that never count as activity: names of applications, or regular expressions between
+    /// slashes.
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    #[schemars(with = "schema_types::StringList")]
+    pub stream_heartbeats: OneOrMany,
     /// How long a stream stays open while Curfew cannot learn whether its session has ended.
     #[schemars(with = "Option<schema_types::Duration>")]
     pub stream_grace: Option<String>,

@@ -10,7 +10,7 @@ use crate::config::schema_types;
 use crate::config::text::OneOrMany;
 use crate::policy::{
     Access, Conditions, Contract, HostPattern, PathPattern, Policies, Rule, RuleActivity, Rules,
-    Terms, pollers,
+    StreamActivity, Terms, pollers,
 };
 use crate::session::PolicyName;
 
@@ -65,6 +65,11 @@ pub struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["off", "client_data"]))]
     pub stream_activity: Option<String>,
+    /// The messages of a WebSocket that never count as activity, in addition to those of the policies: names of
+    /// applications, or regular expressions between slashes.
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    #[schemars(with = "schema_types::StringList")]
+    pub stream_heartbeats: OneOrMany,
     /// Groups; the subject must be a member of at least one.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "schema_types::StringList")]
@@ -301,6 +306,12 @@ fn parse_terms(
     let stream_activity = stream_activity
         .map(|word| super::policy::parse_stream_activity(&stream_key, word, mistakes))
         .transpose();
+    let heartbeats_key = format!("{key}.stream_heartbeats");
+    let stream_heartbeats =
+        super::policy::parse_heartbeats(&heartbeats_key, &raw.stream_heartbeats, mistakes);
+    if stream_activity == Ok(Some(StreamActivity::Off)) {
+        super::policy::reject_heartbeats(heartbeats_key, &raw.stream_heartbeats, mistakes);
+    }
     let cors_preflight = match &raw.cors_preflight {
         Some(word) => parse_access(&format!("{key}.cors_preflight"), word, mistakes),
         None => cors_preflight,
@@ -311,6 +322,7 @@ fn parse_terms(
             ("policy", raw.policy.is_some()),
             ("activity", raw.activity.is_some()),
             ("stream_activity", raw.stream_activity.is_some()),
+            ("stream_heartbeats", !raw.stream_heartbeats.is_empty()),
             ("groups", !raw.groups.is_empty()),
             ("cors_preflight", raw.cors_preflight.is_some()),
         ];
@@ -329,6 +341,7 @@ fn parse_terms(
         access,
         activity: activity?,
         stream_activity: stream_activity?,
+        stream_heartbeats: stream_heartbeats?,
         groups: raw.groups.0.clone(),
         cors_preflight: cors_preflight?,
     })

@@ -306,6 +306,30 @@ fn mistakes_in_the_proxy_listener_are_reported() {
             "policies.default.stream_activity",
         ),
         (
+            "policies: {default: {stream_activity: client_data, stream_heartbeats: soket.io}}"
+                .to_owned(),
+            "policies.default.stream_heartbeats = \"soket.io\": `soket.io` is not a preset: use one of \
+             centrifuge, ddp, engine.io,",
+        ),
+        (
+            "policies: {default: {stream_activity: client_data, stream_heartbeats: [mqtt, '/(/']}}"
+                .to_owned(),
+            "policies.default.stream_heartbeats: `(` is not a valid regular expression: \
+             unclosed group",
+        ),
+        (
+            "policies: {default: {stream_heartbeats: mqtt}}".to_owned(),
+            "policies.default.stream_heartbeats = \"mqtt\": has no effect where stream_activity is off",
+        ),
+        (
+            "rules: [{access: public, stream_heartbeats: mqtt}]".to_owned(),
+            "rules.0.stream_heartbeats = \"mqtt\": has no effect where access is public",
+        ),
+        (
+            "rules: [{stream_activity: 'off', stream_heartbeats: mqtt}]".to_owned(),
+            "rules.0.stream_heartbeats = \"mqtt\": has no effect where stream_activity is off",
+        ),
+        (
             "policies: {default: {stream_grace: 1s}}".to_owned(),
             "policies.default.stream_grace = \"1s\": must be between 2s and 5m",
         ),

@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tower::Service;
 
-use crate::relay::{UpgradeKind, is_extended_connect, relay_after_switch, relay_response};
+use crate::relay::{
+    UpgradeKind, is_extended_connect, relay_after_switch, relay_response, remove_extensions,
+};
 use crate::streams::StreamGuard;
 
 /// The size of the buffer of the in-memory connection, in each direction.
@@ -43,6 +45,7 @@ where
     S::Future: Send,
     S::Error: Send + 'static,
 {
+    remove_extensions(request.headers_mut(), Some(&guard));
     let client_upgrade = hyper::upgrade::on(&mut request);
     let is_extended_connect = is_extended_connect(&request);
     let (near, far) = tokio::io::duplex(BUFFER_BYTES);

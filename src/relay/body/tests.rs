@@ -7,11 +7,14 @@ use crate::policy::{StreamActivity, StreamSettings};
 use crate::streams::StreamLimits;
 use crate::streams::testing::open_stream;
 
-const WITH_END_EVENT: StreamSettings = StreamSettings {
-    activity: StreamActivity::ClientData,
-    grace: StreamSettings::DEFAULT_GRACE,
-    end_event: true,
-};
+/// Settings with or without `stream_end_event`.
+fn settings(end_event: bool) -> StreamSettings {
+    StreamSettings {
+        activity: StreamActivity::ClientData,
+        end_event,
+        ..StreamSettings::default()
+    }
+}
 
 /// A body whose chunks the test sends. The body does not end.
 fn channel_body() -> (mpsc::Sender<&'static str>, Body) {
@@ -74,44 +77,20 @@ async fn cut_after(content_type: &str, chunk: &'static str, settings: StreamSett
 #[tokio::test]
 async fn each_kind_of_answer_ends_in_its_own_way() {
     let event = "event: session-ended\ndata: {\"reason\":\"signed_out\"}\n\n";
-    let without = StreamSettings {
-        end_event: false,
-        ..WITH_END_EVENT
-    };
-    for (content_type, chunk, settings, data, grpc_status, has_error) in [
-        (
-            "text/event-stream",
-            "data: a\n\n",
-            WITH_END_EVENT,
-            event,
-            None,
-            false,
-        ),
+    let (with, without) = (true, false);
+    for (content_type, chunk, end_event, data, grpc_status, has_error) in [
+        ("text/event-stream", "data: a\n\n", with, event, None, false),
         (
             "Text/Event-Stream; charset=utf-8",
             "data: a\r\n\r\n",
-            WITH_END_EVENT,
+            with,
             event,
             None,
             false,
         ),
-        (
-            "text/event-stream",
-            "data: a\r\r",
-            WITH_END_EVENT,
-            event,
-            None,
-            false,
-        ),
+        ("text/event-stream", "data: a\r\r", with, event, None, false),
         // The middle of an event.
-        (
-            "text/event-stream",
-            "data: a\n",
-            WITH_END_EVENT,
-            "",
-            None,
-            false,
-        ),
+        ("text/event-stream", "data: a\n", with, "", None, false),
         ("text/event-stream", "data: a\n\n", without, "", None, false),
         ("application/grpc", "x", without, "", Some("16"), false),
         (
@@ -125,7 +104,7 @@ async fn each_kind_of_answer_ends_in_its_own_way() {
         ("application/grpc-web", "x", without, "", None, true),
         ("text/plain", "x", without, "", None, true),
     ] {
-        let end = cut_after(content_type, chunk, settings).await;
+        let end = cut_after(content_type, chunk, settings(end_event)).await;
         let expected = CutEnd {
             data: data.to_owned(),
             grpc_status: grpc_status.map(str::to_owned),
@@ -137,7 +116,7 @@ async fn each_kind_of_answer_ends_in_its_own_way() {
 
 #[tokio::test]
 async fn an_upload_counts_as_activity_and_fails_when_it_is_cut() {
-    let opened = open_stream(WITH_END_EVENT, StreamLimits::default());
+    let opened = open_stream(settings(true), StreamLimits::default());
     let guard = Arc::new(opened.open().unwrap());
     let (sender, body) = channel_body();
     let request = relay_request(Request::new(body), guard);

@@ -14,6 +14,17 @@ struct TestFrame {
 }
 
 impl TestFrame {
+    /// The payload that the receiver of the frame reads.
+    fn unmasked(&self) -> Vec<u8> {
+        let mask = self.mask.unwrap_or_default();
+        let key = (0..).map(|index: usize| mask[index % 4]);
+        self.payload
+            .iter()
+            .zip(key)
+            .map(|(byte, key)| byte ^ key)
+            .collect()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![self.opcode | if self.is_final { 0x80 } else { 0 }];
         let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
@@ -70,15 +81,30 @@ proptest! {
             boundaries.push(boundaries.last().unwrap() + frame.encode().len());
         }
         let mut scanner = FrameScanner::default();
-        let (mut position, mut found_data) = (0, false);
+        let (mut position, mut found_data, mut found) = (0, false, Vec::new());
         let mut sizes = splits.iter().cycle();
         while position < bytes.len() {
             let length = (*sizes.next().unwrap()).min(bytes.len() - position);
-            found_data |= scanner.scan(&bytes[position..position + length]);
+            scanner.scan(&bytes[position..position + length], |part| {
+                found_data |= part.header.is_data();
+                if part.offset == 0 {
+                    found.push((part.header, Vec::new()));
+                }
+                let (header, payload) = found.last_mut().unwrap();
+                assert_eq!(part.offset, payload.len() as u64);
+                payload.extend(header.unmask(part.offset, part.payload));
+                assert_eq!(part.is_last(), payload.len() as u64 == header.length);
+            });
             position += length;
             prop_assert_eq!(scanner.is_at_boundary(), boundaries.contains(&position));
         }
         prop_assert_eq!(found_data, frames.iter().any(|frame| frame.opcode <= 2));
+        prop_assert_eq!(found.len(), frames.len());
+        for (frame, (header, payload)) in frames.iter().zip(&found) {
+            prop_assert_eq!(header.is_final(), frame.is_final);
+            prop_assert_eq!(header.is_continuation(), frame.opcode == 0);
+            prop_assert_eq!(&frame.unmasked(), payload);
+        }
         prop_assert_eq!(scanner.has_closed(), frames.iter().any(|frame| frame.opcode == 8));
     }
 
@@ -89,11 +115,11 @@ proptest! {
         let bytes = [first.clone(), second].concat();
         let mut position = begun.min(first.len() - 1).max(1);
         let mut scanner = FrameScanner::default();
-        scanner.scan(&bytes[..position]);
+        scanner.scan(&bytes[..position], |_| ());
         while !scanner.is_at_boundary() {
             let length = scanner.bytes_to_boundary();
             prop_assert!(length > 0);
-            scanner.scan(&bytes[position..position + length]);
+            scanner.scan(&bytes[position..position + length], |_| ());
             position += length;
         }
         prop_assert_eq!(position, first.len());
@@ -104,7 +130,7 @@ proptest! {
     fn random_bytes_are_scanned(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
         let mut scanner = FrameScanner::default();
         for byte in bytes {
-            scanner.scan(&[byte]);
+            scanner.scan(&[byte], |_| ());
             let _ = scanner.bytes_to_boundary();
         }
     }
@@ -113,9 +139,9 @@ proptest! {
 #[test]
 fn an_impossible_length_ends_the_search_for_boundaries() {
     let mut scanner = FrameScanner::default();
-    scanner.scan(&[0x82, 127, 0xff, 0, 0, 0, 0, 0, 0, 0]);
+    scanner.scan(&[0x82, 127, 0xff, 0, 0, 0, 0, 0, 0, 0], |_| ());
     assert!(!scanner.is_at_boundary());
-    scanner.scan(&[0; 100]);
+    scanner.scan(&[0; 100], |_| ());
     assert!(!scanner.is_at_boundary());
 }
 

@@ -142,7 +142,7 @@ fn combine_strictest(a: Policy, b: Policy) -> Policy {
         max_sessions: None,
         bind: BindSettings::default(),
         on_store_failure: a.on_store_failure.strictest(b.on_store_failure),
-        streams: a.streams.strictest(b.streams),
+        streams: a.streams.strictest(&b.streams),
         preset: None,
         deviation_reason: None,
     }

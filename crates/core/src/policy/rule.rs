@@ -4,6 +4,7 @@ use globset::{Glob, GlobBuilder};
 use http::Method;
 
 use super::contract::Contract;
+use super::heartbeats::Heartbeats;
 use super::host::HostPattern;
 use super::path::{AmbiguousPath, NormalPath};
 use super::streams::StreamActivity;
@@ -82,6 +83,8 @@ pub struct Terms {
     /// Whether data inside an open stream can count as activity; `None` if the rule does not restrict this. A rule
     /// cannot allow what a policy forbids.
     pub stream_activity: Option<StreamActivity>,
+    /// The messages of a WebSocket that never count as activity, in addition to those of the policies.
+    pub stream_heartbeats: Heartbeats,
     /// The required groups: the subject must be in at least one of them. An empty list requires no group.
     pub groups: Vec<String>,
     /// Whether a CORS preflight needs a session. Browsers send preflights without cookies.

@@ -1,10 +1,14 @@
 use std::time::Duration;
 
+use super::heartbeats::Heartbeats;
+
 /// How a policy treats open streams: connections that outlive their request, such as WebSockets and event streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
     /// Whether data that the client sends inside an open stream counts as activity.
     pub activity: StreamActivity,
+    /// The messages of a WebSocket that never count as activity.
+    pub heartbeats: Heartbeats,
     /// How long a stream stays open while Curfew cannot learn whether its session has ended.
     pub grace: Duration,
     /// Whether the last event of an event stream tells the client why the stream ends.
@@ -25,12 +29,13 @@ impl StreamSettings {
     /// The default of [`Self::grace`].
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
-    /// The settings for a stream to which both settings apply: the stricter activity, the shorter grace, and an end
-    /// event if one of them sends it.
+    /// The settings for a stream to which both settings apply: the stricter activity, the heartbeats of both, the
+    /// shorter grace, and an end event if one of them sends it.
     #[must_use]
-    pub fn strictest(self, other: Self) -> Self {
+    pub fn strictest(self, other: &Self) -> Self {
         Self {
             activity: self.activity.min(other.activity),
+            heartbeats: self.heartbeats.union(&other.heartbeats),
             grace: self.grace.min(other.grace),
             end_event: self.end_event || other.end_event,
         }
@@ -41,6 +46,7 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             activity: StreamActivity::Off,
+            heartbeats: Heartbeats::default(),
             grace: Self::DEFAULT_GRACE,
             end_event: false,
         }
@@ -74,12 +80,13 @@ mod tests {
 
     fn any_settings() -> impl Strategy<Value = StreamSettings> {
         let activity = prop_oneof![Just(StreamActivity::Off), Just(StreamActivity::ClientData)];
-        (activity, 2_u64..300, any::<bool>()).prop_map(|(activity, seconds, end_event)| {
-            StreamSettings {
-                activity,
-                grace: Duration::from_secs(seconds),
-                end_event,
-            }
+        let presets = proptest::sample::subsequence(vec!["mqtt", "phoenix", "/a+/"], 0..=3);
+        let settings = (activity, presets, 2_u64..300, any::<bool>());
+        settings.prop_map(|(activity, presets, seconds, end_event)| StreamSettings {
+            activity,
+            heartbeats: Heartbeats::parse(presets).unwrap(),
+            grace: Duration::from_secs(seconds),
+            end_event,
         })
     }
 
@@ -87,10 +94,13 @@ mod tests {
         /// The order of the policies has no effect, and a further policy never loosens a setting.
         #[test]
         fn what_is_added_tightens(a in any_settings(), b in any_settings(), c in any_settings()) {
-            prop_assert_eq!(a.strictest(b), b.strictest(a));
-            prop_assert_eq!(a.strictest(b).strictest(c), a.strictest(b.strictest(c)));
-            let both = a.strictest(b);
+            let both = a.clone().strictest(&b);
+            prop_assert_eq!(&both, &b.clone().strictest(&a));
+            prop_assert_eq!(both.clone().strictest(&c), a.clone().strictest(&b.strictest(&c)));
             prop_assert!(both.activity <= a.activity && both.grace <= a.grace);
+            for message in [&b"\xc0\0"[..], b"[null,\"4\",\"phoenix\",\"heartbeat\",{}]", b"aa", b"b"] {
+                prop_assert!(!a.heartbeats.matches(message) || both.heartbeats.matches(message));
+            }
         }
     }
 

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::RawPolicy;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::policy::{StreamActivity, StreamSettings};
+use crate::config::text::OneOrMany;
+use crate::policy::{Heartbeats, StreamActivity, StreamSettings};
 
 /// The shortest and the longest `stream_grace`. A shorter grace would disconnect everybody whenever Redis elects
 /// another primary.
@@ -24,8 +25,14 @@ pub(super) fn parse_streams(
         .get_or_insert_with(|| super::format_limit(default.grace));
     let (min, max) = GRACE_RANGE;
     let grace = mistakes.parse_duration(&format!("{key}.stream_grace"), grace, min, max);
+    let heartbeats_key = format!("{key}.stream_heartbeats");
+    let heartbeats = parse_heartbeats(&heartbeats_key, &raw.stream_heartbeats, mistakes);
+    if activity == Ok(StreamActivity::Off) {
+        reject_heartbeats(heartbeats_key, &raw.stream_heartbeats, mistakes);
+    }
     Ok(StreamSettings {
         activity: activity?,
+        heartbeats: heartbeats?,
         grace: grace?,
         end_event: *raw.stream_end_event.get_or_insert(default.end_event),
     })
@@ -39,4 +46,26 @@ pub(in crate::config::sections) fn parse_stream_activity(
 ) -> Valid<StreamActivity> {
     let activity = StreamActivity::from_name(word);
     mistakes.record_error(key, activity.ok_or("must be `off` or `client_data`"))
+}
+
+/// Parses `stream_heartbeats` of a policy or a rule.
+pub(in crate::config::sections) fn parse_heartbeats(
+    key: &str,
+    items: &OneOrMany,
+    mistakes: &mut Mistakes,
+) -> Valid<Heartbeats> {
+    let heartbeats = Heartbeats::parse(items.0.iter().map(String::as_str));
+    mistakes.record_error(key, heartbeats.map_err(|error| error.to_string()))
+}
+
+/// Reports that a list of heartbeats has no effect without `stream_activity`.
+pub(in crate::config::sections) fn reject_heartbeats(
+    key: String,
+    items: &OneOrMany,
+    mistakes: &mut Mistakes,
+) {
+    if !items.is_empty() {
+        let problem = "has no effect where stream_activity is off: nothing inside a stream counts";
+        mistakes.add(key, problem);
+    }
 }
