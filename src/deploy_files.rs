@@ -6,6 +6,8 @@ pub fn deploy_file(path: &str) -> Option<&'static str> {
     Some(match path {
         "nginx/curfew.conf" => include_str!("../deploy/nginx/curfew.conf"),
         "nginx/ingress.yaml" => include_str!("../deploy/nginx/ingress.yaml"),
+        "nginx/ingress-streams.yaml" => include_str!("../deploy/nginx/ingress-streams.yaml"),
+        "nginx/streams.conf" => include_str!("../deploy/nginx/streams.conf"),
         "traefik/traefik.yaml" => include_str!("../deploy/traefik/traefik.yaml"),
         "traefik/curfew.yaml" => include_str!("../deploy/traefik/curfew.yaml"),
         "caddy/Caddyfile" => include_str!("../deploy/caddy/Caddyfile"),

@@ -9,7 +9,7 @@ use super::output::stdout;
 use crate::deploy_files::deploy_file;
 use crate::render::{
     DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
-    DEFAULT_SPOE, Proxy, RenderAddresses, RenderLimits, render,
+    DEFAULT_PROXY, DEFAULT_SPOE, Proxy, RenderAddresses, RenderLimits, render,
 };
 
 #[derive(Args, Debug)]
@@ -40,6 +40,9 @@ pub(super) struct RenderArgs {
     /// The address of the application.
     #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_APPLICATION, value_parser = parse_host_port)]
     application: String,
+    /// Send WebSockets and event streams to this address of Curfew's listener `proxy`, which ends them with their session.
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PROXY, value_parser = parse_host_port)]
+    streams: Option<String>,
     /// Write the files to DIRECTORY; without it, print them.
     #[arg(short, long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
@@ -59,6 +62,11 @@ fn parse_host_port(text: &str) -> Result<String, &'static str> {
 
 /// Prints the configuration of a proxy, or writes it to files.
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
+    if args.streams.is_some() && args.proxy == Proxy::Oauth2Proxy {
+        bail!(
+            "--streams: oauth2-proxy is not on the path of streams; use the proxy that forwards them"
+        );
+    }
     let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
@@ -76,6 +84,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         spoe: args.spoe.clone(),
         browser: args.browser.clone(),
         application: args.application.clone(),
+        streams: args.streams.clone(),
     };
     let files = render(args.proxy, &addresses, &limits, deploy_file)?;
     let mut out = stdout();

@@ -4,7 +4,10 @@ use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each test loads.
 const LOADED_FILES: [(&str, &[&str]); 11] = [
-    ("tests/streams runs it in NGINX", &["nginx/streams.conf"]),
+    (
+        "tests/streams runs them in NGINX and in Curfew",
+        &["nginx/streams.conf", "curfew/streams.yaml"],
+    ),
     (
         "tests/proxies runs them in the real proxies",
         &[
@@ -25,6 +28,7 @@ const LOADED_FILES: [(&str, &[&str]); 11] = [
             "gateway-api/envoy-gateway.yaml",
             "gateway-api/external-auth.yaml",
             "haproxy/ingress.yaml",
+            "nginx/ingress-streams.yaml",
             "istio/authorization-policy.yaml",
             "istio/mesh-config.yaml",
             "traefik/docker-compose.yaml",

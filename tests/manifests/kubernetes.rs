@@ -20,11 +20,13 @@ const PRODUCTION_VALUES: [&str; 2] = [
     "secret.existing=curfew",
 ];
 /// Helm values that enable every feature.
-const ALL_FEATURES: [&str; 15] = [
+const ALL_FEATURES: [&str; 17] = [
     PRODUCTION_VALUES[0],
     PRODUCTION_VALUES[1],
     "redis.password=true",
     "service.spoe=true",
+    "service.proxy=true",
+    "config.proxy.upstreams[0].host=app.example.com,config.proxy.upstreams[0].target=http://application:3000",
     "admin.service=true",
     "admin.from[0].podSelector.matchLabels.app=shop",
     "kubernetesIdentity.enabled=true",
@@ -228,6 +230,7 @@ fn optional_features_are_rendered() {
     let effective = rendered.assert_valid_configuration();
     assert_eq!(effective["listen"]["admin"], "[::]:9188");
     assert_eq!(effective["listen"]["spoe"], "[::]:9182");
+    assert_eq!(effective["listen"]["proxy"], "[::]:9184");
     for (kind, count) in [
         ("Service", 3),
         ("HorizontalPodAutoscaler", 1),

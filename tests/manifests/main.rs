@@ -26,8 +26,9 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployment::installed_path;
 
-const MANIFESTS: [&str; 8] = [
+const MANIFESTS: [&str; 9] = [
     "deploy/nginx/ingress.yaml",
+    "deploy/nginx/ingress-streams.yaml",
     "deploy/traefik/ingress-nginx.yaml",
     "deploy/traefik/kubernetes.yaml",
     "deploy/istio/mesh-config.yaml",

@@ -1,31 +1,21 @@
-//! Each proxy checks all requests, and sends only WebSockets to Curfew's proxy listener, with the files of `deploy/`.
+//! Each proxy checks all requests, and sends only streams to Curfew's proxy listener, with the files that
+//! `curfew render --streams` prints.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use curfew::deploy_files::deploy_file;
+use curfew::render::{Proxy, RenderAddresses, RenderLimits, render};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::application::{Application, TargetKind};
 use crate::support::curfew::{Curfew, Setup};
-use crate::support::deployment::{
-    Server, envoy_address, read_deploy_file, replace_once, uncomment,
-};
+use crate::support::deployment::{Server, installed_path, read_deploy_file, replace_once};
 use crate::support::nginx::Nginx;
 use crate::support::tls::{Certificates, install_provider};
-use crate::support::traefik;
-use crate::support::{Listeners, eventually, free_port, loopback};
-
-/// The addresses that a proxy needs.
-struct Upstreams {
-    curfew: Listeners,
-    spoe: SocketAddr,
-    /// Curfew's proxy listener.
-    streams: SocketAddr,
-    application: SocketAddr,
-}
+use crate::support::{eventually, free_port, loopback};
 
 /// A running proxy, which stops when it is dropped.
 enum Running {
@@ -33,114 +23,54 @@ enum Running {
     Server { _server: Server },
 }
 
-type Start = fn(&Upstreams) -> (SocketAddr, Running);
-
-fn start_nginx(upstreams: &Upstreams) -> (SocketAddr, Running) {
-    let streams = read_deploy_file("nginx/streams.conf");
-    let main = replace_once(
-        &read_deploy_file("nginx/curfew.conf"),
-        &[(
-            "        proxy_pass http://application;\n",
-            "        proxy_pass http://$stream_upstream;\n".to_owned(),
-        )],
-    );
-    let replacements = [("curfew:9184", upstreams.streams.to_string())];
-    let file = format!("{streams}\n{main}");
-    let nginx = Nginx::start_with_file(
-        &file,
-        upstreams.curfew,
-        upstreams.application,
-        &replacements,
-    );
-    (nginx.address, Running::Nginx { _server: nginx })
-}
-
-fn start_haproxy(upstreams: &Upstreams) -> (SocketAddr, Running) {
+/// Starts a proxy with the rendered files.
+fn start(proxy: Proxy, addresses: RenderAddresses) -> (SocketAddr, Running) {
     let address = loopback(free_port());
-    let text = read_deploy_file("haproxy/haproxy.cfg");
-    let text = uncomment(
-        &text,
-        "To end WebSockets with their session, send them to Curfew's proxy listener:",
-    );
-    let text = uncomment(
-        &text,
-        "The backend for WebSockets that end with their session:",
-    );
-    let text = replace_once(
-        &text,
-        &[
-            ("bind :8080", format!("bind {address}")),
-            ("curfew:9183", upstreams.curfew.browser.to_string()),
-            ("curfew:9182", upstreams.spoe.to_string()),
-            ("curfew:9184", upstreams.streams.to_string()),
-            ("application:3000", upstreams.application.to_string()),
-        ],
-    );
-    let server = Server::start(
-        Command::new(Path::new("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
-        &[
-            ("haproxy.cfg", &text),
-            (
-                "curfew-spoe.conf",
-                &read_deploy_file("haproxy/curfew-spoe.conf"),
-            ),
-        ],
-        &[address],
-    );
-    (address, Running::Server { _server: server })
-}
-
-fn start_traefik(upstreams: &Upstreams) -> (SocketAddr, Running) {
-    let text = read_deploy_file("traefik/curfew.yaml");
-    let text = uncomment(
-        &text,
-        "To end WebSockets with their session, send them to Curfew's proxy listener:",
-    );
-    let text = uncomment(
-        &text,
-        "The service for WebSockets that end with their session:",
-    );
-    let text = replace_once(&text, &[("curfew:9184", upstreams.streams.to_string())]);
-    let files = [read_deploy_file("traefik/traefik.yaml"), text];
-    let (address, server) = traefik::start_with_files(
-        &files,
-        upstreams.curfew,
-        "/forward-auth",
-        upstreams.application,
-    );
-    (address, Running::Server { _server: server })
-}
-
-fn start_envoy(upstreams: &Upstreams) -> (SocketAddr, Running) {
-    let address = loopback(free_port());
-    let cluster = format!(
-        "  clusters:
-    - name: curfew-proxy
-      connect_timeout: 1s
-      type: STRICT_DNS
-      load_assignment:
-        cluster_name: curfew-proxy
-        endpoints:
-          - lb_endpoints:
-              - endpoint: {{ address: {{ socket_address: {{ {} }} }} }}
-",
-        envoy_address(upstreams.streams)
-    );
-    let text = replace_once(
-        &read_deploy_file("envoy/http.yaml"),
-        &[
-            (
-                "exact: websocket, ignore_case: true } }] }\n                          route: { cluster: application,",
-                "exact: websocket, ignore_case: true } }] }\n                          route: { cluster: curfew-proxy,"
-                    .to_owned(),
-            ),
-            ("  clusters:\n", cluster),
-            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
-            ("address: curfew, port_value: 9180", envoy_address(upstreams.curfew.check)),
-            ("address: application, port_value: 3000", envoy_address(upstreams.application)),
-        ],
-    );
-    let server = Server::envoy(&text, &[address]);
+    let listen = match proxy {
+        Proxy::Nginx => addresses.listen.clone(),
+        _ => address.to_string(),
+    };
+    let addresses = RenderAddresses {
+        listen,
+        ..addresses
+    };
+    let limits = RenderLimits {
+        idle: Some(Duration::from_secs(900)),
+        absolute: Duration::from_secs(12 * 3600),
+    };
+    let files = render(proxy, &addresses, &limits, deploy_file).unwrap();
+    let mut files: Vec<(&str, String)> = files.into_iter().map(|it| (it.name, it.text)).collect();
+    let mut command = match proxy {
+        Proxy::Nginx => {
+            let text: String = files.into_iter().map(|(_, text)| text).collect();
+            let nginx = Nginx::start_with_configuration(&text, "");
+            return (nginx.address, Running::Nginx { _server: nginx });
+        }
+        Proxy::Haproxy => {
+            let mut command = Command::new("haproxy");
+            command.args(["-db", "-f", "haproxy.cfg"]);
+            command
+        }
+        Proxy::Traefik => {
+            let mut command = Command::new(installed_path("bin/traefik"));
+            command.arg("--configFile=traefik.yaml");
+            command
+        }
+        Proxy::Caddy => {
+            // Several Caddys run at the same time.
+            let admin = ("\tservers {", "\tadmin off\n\tservers {".to_owned());
+            files[0].1 = replace_once(&files[0].1, &[admin]);
+            let mut command = Command::new(installed_path("bin/caddy"));
+            command.args(["run", "--config", "Caddyfile"]);
+            command
+        }
+        _ => {
+            let server = Server::envoy(&files[0].1, &[address]);
+            return (address, Running::Server { _server: server });
+        }
+    };
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+    let server = Server::start(&mut command, &files, &[address]);
     (address, Running::Server { _server: server })
 }
 
@@ -162,28 +92,48 @@ async fn request(
     (stream, String::from_utf8(head).unwrap())
 }
 
-async fn assert_ends_streams(name: &str, start: Start) {
+/// Whether Curfew has forwarded a request. Caddy also writes a `Via`.
+fn is_from_curfew(request: &http::request::Parts) -> bool {
+    let mut lines = request.headers.get_all("via").into_iter();
+    lines.any(|line| line.to_str().unwrap().ends_with("1.1 curfew"))
+}
+
+/// Asserts that the proxy sends WebSockets and event streams to Curfew, in any spelling, and other requests to the
+/// application.
+async fn assert_ends_streams(proxy: Proxy) {
     install_provider();
+    let name = format!("{proxy:?}");
     let application = Application::start(TargetKind::Http, &Certificates::generate()).await;
-    let (streams, spoe) = (loopback(free_port()), loopback(free_port()));
+    let [streams, spoe, grpc] = [(); 3].map(|()| loopback(free_port()));
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    let yaml = format!(
-        "proxy: {{trusted_proxies: [127.0.0.1], upstreams: [{{host: 127.0.0.1, target: '{}'}}]}}",
-        application.target
+    let yaml = replace_once(
+        &read_deploy_file("curfew/streams.yaml"),
+        &[
+            ("\"[::]:9184\"", format!("'{streams}'")),
+            ("10.0.0.0/8", "127.0.0.1".to_owned()),
+            ("app.example.com", "127.0.0.1".to_owned()),
+            ("http://application:3000", application.target.clone()),
+        ],
     );
+    let yaml = format!("{yaml}\npolicies: {{default: {{idle: 15m, stream_end_event: true}}}}\n");
     std::fs::write(file.path(), yaml).unwrap();
     let curfew: Curfew = Setup::memory()
         .config_file(file.path())
-        .set("LISTEN__PROXY", &streams.to_string())
         .set("LISTEN__SPOE", &spoe.to_string())
+        .set("LISTEN__GRPC", &grpc.to_string())
         .start();
+    let listeners = curfew.listeners();
     let target = application.target.strip_prefix("http://").unwrap();
-    let (address, _proxy) = start(&Upstreams {
-        curfew: curfew.listeners(),
-        spoe,
-        streams,
-        application: target.parse().unwrap(),
-    });
+    let addresses = RenderAddresses {
+        check: listeners.check.to_string(),
+        grpc: grpc.to_string(),
+        spoe: spoe.to_string(),
+        browser: listeners.browser.to_string(),
+        application: target.to_owned(),
+        streams: Some(streams.to_string()),
+        ..RenderAddresses::default()
+    };
+    let (address, _proxy) = start(proxy, addresses);
     // Traefik reads its second file after it listens.
     eventually("the proxy asks Curfew", async || {
         let (_, head) = request(address, "/x", "a=b", "connection: close\r\n").await;
@@ -208,7 +158,7 @@ async fn assert_ends_streams(name: &str, start: Start) {
         let mut echo = [0; 8];
         socket.read_exact(&mut echo).await.unwrap();
         let (received, ..) = application.last_request();
-        assert_eq!(received.headers["via"], "1.1 curfew", "{name} {upgrade}");
+        assert!(is_from_curfew(&received), "{name} {upgrade}");
         assert_eq!(received.headers["x-session-user"], "alice", "{name}");
         let path = format!("/api/v1/sessions/{}", session.id);
         let (_, shown) = curfew.call("GET", &path, None).await;
@@ -227,31 +177,80 @@ async fn assert_ends_streams(name: &str, start: Start) {
         }
     }
     let other = curfew.sign_in("bob").await;
-    let (_, head) = request(address, "/x", &other.cookie(), "connection: close\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 200 "), "{name}: {head}");
-    let (received, ..) = application.last_request();
-    assert!(
-        !received.headers.contains_key("via"),
-        "{name}: only WebSockets go to Curfew"
-    );
+    let mut streams = Vec::new();
+    for accept in [
+        "text/event-stream",
+        "Text/Event-Stream",
+        "application/json, text/event-stream;q=0.9",
+    ] {
+        let lines = format!("accept: {accept}\r\n");
+        let (_, head) = request(address, "/events", "a=b", &lines).await;
+        assert!(head.starts_with("HTTP/1.1 401 "), "{name}: {head}");
+        let (mut stream, head) = request(address, "/events", &other.cookie(), &lines).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{name} {accept}: {head}");
+        let (received, ..) = application.last_request();
+        assert!(is_from_curfew(&received), "{name} {accept}");
+        // The events arrive as the application writes them.
+        stream.read_exact(&mut [0; 40]).await.unwrap();
+        streams.push((accept, stream));
+    }
+    for accept in ["text/html", "text/event", "application/event-stream"] {
+        let lines = format!("connection: close\r\naccept: {accept}\r\n");
+        let (_, head) = request(address, "/x", &other.cookie(), &lines).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{name}: {head}");
+        let (received, ..) = application.last_request();
+        assert!(
+            !is_from_curfew(&received),
+            "{name}: only streams go to Curfew"
+        );
+    }
+    curfew.revoke(&other).await;
+    for (accept, mut stream) in streams {
+        let mut end = Vec::new();
+        // The connection stays open after the last chunk.
+        let read_last = async {
+            let mut buffer = [0; 4096];
+            while !end.windows(5).any(|it| it == b"0\r\n\r\n") {
+                let length = stream.read(&mut buffer).await.unwrap_or(0);
+                end.extend(&buffer[..length]);
+                if length == 0 {
+                    break;
+                }
+            }
+        };
+        let read = tokio::time::timeout(Duration::from_secs(20), read_last).await;
+        assert!(read.is_ok(), "{name} {accept}: the event stream must end");
+        let end = String::from_utf8_lossy(&end).into_owned();
+        assert!(
+            end.contains("event: session-ended"),
+            "{name} {accept}: {end}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn nginx_sends_websockets_to_curfew() {
-    assert_ends_streams("NGINX", start_nginx).await;
+async fn nginx_sends_streams_to_curfew() {
+    assert_ends_streams(Proxy::Nginx).await;
 }
 
 #[tokio::test]
-async fn haproxy_sends_websockets_to_curfew() {
-    assert_ends_streams("HAProxy", start_haproxy).await;
+async fn haproxy_sends_streams_to_curfew() {
+    assert_ends_streams(Proxy::Haproxy).await;
 }
 
 #[tokio::test]
-async fn traefik_sends_websockets_to_curfew() {
-    assert_ends_streams("Traefik", start_traefik).await;
+async fn traefik_sends_streams_to_curfew() {
+    assert_ends_streams(Proxy::Traefik).await;
 }
 
 #[tokio::test]
-async fn envoy_sends_websockets_to_curfew() {
-    assert_ends_streams("Envoy", start_envoy).await;
+async fn caddy_sends_streams_to_curfew() {
+    assert_ends_streams(Proxy::Caddy).await;
+}
+
+#[tokio::test]
+async fn envoy_sends_streams_to_curfew() {
+    for proxy in [Proxy::EnvoyHttp, Proxy::EnvoyGrpc] {
+        assert_ends_streams(proxy).await;
+    }
 }

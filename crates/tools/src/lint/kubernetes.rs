@@ -133,6 +133,18 @@ fn check_nginx_ingress(
         let found = entries.find(|(annotation, ..)| *annotation == key);
         found.and_then(|(_, line, node)| Some((line, node.text()?)))
     };
+    if let Some((_, "true")) = find("canary") {
+        // The controller checks these requests as the main Ingress of the host says, and uses no other annotations.
+        let header = find("canary-by-header").map(|(_, name)| name.to_ascii_lowercase());
+        let value = find("canary-by-header-value").map(|(line, _)| line);
+        let pattern = find("canary-by-header-pattern");
+        let pattern = pattern.filter(|(_, text)| !text.contains("(?i)"));
+        let line = value.or(pattern.map(|(line, _)| line));
+        if let (Some("upgrade"), Some(line)) = (header.as_deref(), line) {
+            report_case_sensitive_upgrade(line, findings);
+        }
+        return;
+    }
     if find("auth-url").is_none() {
         report_unprotected_ingress(document, line, what, ANNOTATE_REMEDY, findings);
     }
@@ -204,6 +216,15 @@ fn check_nginx_ingress(
             );
         }
     }
+}
+
+/// Adds an error: some WebSockets do not go to Curfew's proxy listener.
+fn report_case_sensitive_upgrade(line: usize, findings: &mut Findings) {
+    let message = "the comparison of the header Upgrade is case-sensitive, so a client can send `Upgrade: WebSocket` \
+                   to the application, and this stream does not end with its session";
+    let remedy =
+        "use canary-by-header-pattern: (?i)^websocket$, as deploy/nginx/ingress-streams.yaml does";
+    findings.add_error(line, "stream-outlives-idle", message.to_owned(), remedy);
 }
 
 /// Adds an error: the default backend replaces the denial of Curfew.

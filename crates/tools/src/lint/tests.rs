@@ -127,6 +127,7 @@ fn deployed_files_have_no_errors() {
     for name in [
         "nginx/curfew.conf",
         "nginx/ingress.yaml",
+        "nginx/ingress-streams.yaml",
         "traefik/curfew.yaml",
         "traefik/traefik.yaml",
         "traefik/kubernetes.yaml",
@@ -274,5 +275,28 @@ fn finds_check_inputs_that_differ_from_router_inputs() {
         let findings = lint(&text, &LIMITS).unwrap_or_else(|error| panic!("{text}: {error}"));
         let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
         assert_eq!(errors.next().map(|it| it.rule), rule, "{text}");
+    }
+}
+
+/// A canary Ingress has the check of the main Ingress.
+#[test]
+fn a_canary_for_streams_must_compare_without_case() {
+    let file = read_file("deploy/nginx/ingress-streams.yaml");
+    let pattern = "canary-by-header-pattern: (?i)^websocket$";
+    for (annotation, is_safe) in [
+        (pattern, true),
+        ("canary-by-header-pattern: (?i)websocket", true),
+        ("canary-by-header-pattern: ^websocket$", false),
+        ("canary-by-header-value: websocket", false),
+    ] {
+        let file = file.replacen(pattern, annotation, 1);
+        let findings = lint(&file, &LIMITS).unwrap();
+        let rules: Vec<_> = findings.iter().map(|it| it.rule).collect();
+        let expected: &[&str] = if is_safe {
+            &[]
+        } else {
+            &["stream-outlives-idle"]
+        };
+        assert_eq!(rules, expected, "{annotation}");
     }
 }

@@ -37,6 +37,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "curfew.config" -}}
 {{- $listen := dict -}}
 {{- if .Values.service.spoe -}}{{- $_ := set $listen "spoe" "[::]:9182" -}}{{- end -}}
+{{- if .Values.service.proxy -}}{{- $_ := set $listen "proxy" "[::]:9184" -}}{{- end -}}
 {{- if .Values.admin.service -}}{{- $_ := set $listen "admin" "[::]:9188" -}}{{- end -}}
 {{- $own := dict -}}
 {{- if $listen -}}{{- $_ := set $own "listen" $listen -}}{{- end -}}
