@@ -246,6 +246,11 @@ impl App {
         background.spawn(async move |stop| sweeper::follow_policies(sweeper, stop).await);
         let supervisor = live_assembly.supervisor.clone();
         background.spawn(async move |stop| supervision::run(supervisor, stop).await);
+        let upstreams = live_assembly.upstreams.clone();
+        let context = (Arc::clone(&metrics), Arc::clone(&diagnostics));
+        background.spawn(async move |stop| {
+            crate::proxy::check_upstreams(upstreams, context.0, context.1, stop).await;
+        });
         let contracts = live_assembly.contracts.clone();
         let recorded_contracts = contracts.clone();
         background.spawn(async move |stop| {

@@ -30,6 +30,7 @@ pub mod migrations;
 mod ops;
 mod proxy;
 mod relay;
+mod retry_after;
 mod revalidation;
 mod sources;
 mod streams;

@@ -9,12 +9,14 @@ mod connector;
 mod forwarded;
 mod forwarding;
 mod headers;
+mod health;
 mod router_input;
 mod service;
 mod settings;
 mod upstream;
 mod upstreams;
 
+pub use health::{HealthCheck, check_upstreams};
 pub use service::ProxyService;
 pub use settings::{ProxySettings, Target, UpstreamSettings};
 pub use upstream::UpstreamError;

@@ -12,6 +12,7 @@ use super::stream_deadline::{GRPC_TIMEOUT, stream_deadline};
 use crate::check::{CheckRequest, Detail, Outcome};
 use crate::identity::Identity;
 use crate::policy::Contract;
+use crate::retry_after::retry_after;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
@@ -166,7 +167,7 @@ fn deny(
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        headers.insert(RETRY_AFTER, retry_after());
     }
     // Clear only the cookie of a delegated service, and only on a navigation, because a late answer to a script would
     // clear the cookie of a newer sign-in. Checks never clear Curfew's own cookie (ADR 16).

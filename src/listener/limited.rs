@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use super::HttpService;
 use crate::admission::{ConcurrencyLimit, Permit};
+use crate::retry_after::retry_after;
 
 /// Timeout until the answer starts, including the arrival of the request's body. It limits how long a slow upload
 /// keeps a permit.
@@ -124,8 +125,7 @@ fn shed_response() -> Response<Body> {
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many requests at the moment. Please try again.\n",
     );
-    let retry_after = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, retry_after);
+    response.headers_mut().insert(RETRY_AFTER, retry_after());
     response
 }
 

@@ -7,7 +7,7 @@ use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE,
     UPGRADE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 
 use super::forwarded::{ClientView, add_via};
 use super::headers::remove_hop_by_hop;
-use super::settings::Target;
 use super::upstream::Upstream;
 use crate::listener::{ConnectionUse, upgraded_io};
 use crate::relay::{
@@ -90,7 +89,7 @@ impl Forwarding {
             true => host,
             false => authority.as_str(),
         };
-        *request.uri_mut() = upstream_uri(settings.target.clone(), sent_host, request.uri())?;
+        *request.uri_mut() = self.upstream.uri(sent_host, request.uri())?;
         if let Ok(value) = HeaderValue::from_str(sent_host) {
             request.headers_mut().insert(HOST, value);
         }
@@ -204,18 +203,6 @@ impl Forwarding {
         }
         Ok(response.map(|_| Body::empty()))
     }
-}
-
-/// The URI of the request to the application. HTTP/2 sends the authority of the URI to the application, so the URI
-/// contains the host that the application must see.
-fn upstream_uri(target: Target, host: &str, uri: &Uri) -> Result<Uri, http::Error> {
-    let uri = target.uri(uri)?;
-    if matches!(target, Target::Http(_) | Target::Unix(_)) {
-        return Ok(uri);
-    }
-    let mut parts = uri.into_parts();
-    parts.authority = Some(host.parse()?);
-    Ok(Uri::from_parts(parts)?)
 }
 
 /// Returns a receiver that is ready when the body of the request has ended or was dropped.

@@ -137,6 +137,10 @@ impl ProxyService {
         if answer.status() != StatusCode::OK {
             return Ok(answer.map(Body::from));
         }
+        if !upstream.health.is_healthy() {
+            contracts.checker.metrics.streams.upstream_errors.inc();
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let (answer, _) = answer.into_parts();
         let denied = |reason| {
             let denial = contracts.denial(&check, &Outcome::denied(reason));

@@ -7,6 +7,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
+use super::health::HealthCheck;
 use crate::policy::HostPattern;
 
 /// The settings of the proxy listener.
@@ -39,6 +40,8 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// The time from the end of the request until the head of the answer.
     pub response_timeout: Duration,
+    /// How Curfew checks the health of the application; `None` if it does not.
+    pub health: Option<HealthCheck>,
 }
 
 impl UpstreamSettings {

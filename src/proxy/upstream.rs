@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::Client;
@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, Serve
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::connector::{Connector, Place};
+use super::health::Health;
 use super::settings::{Target, UpstreamSettings};
 
 /// The maximum number of idle connections in one pool.
@@ -29,6 +30,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An application, with its connection pools.
 pub(super) struct Upstream {
     pub(super) settings: UpstreamSettings,
+    pub(super) health: Health,
     client: Client<Connector, Body>,
     /// The client for upgrades, which need HTTP/1.1; `None` if the application speaks only HTTP/2.
     upgrade_client: Option<Client<Connector, Body>>,
@@ -101,9 +103,23 @@ impl Upstream {
         };
         Ok(Self {
             settings,
+            health: Health::default(),
             client,
             upgrade_client,
         })
+    }
+
+    /// Returns the URI of a request to the application. HTTP/2 sends the authority of the URI to the application, so the
+    /// URI contains the host that the application must see.
+    pub(super) fn uri(&self, host: &str, uri: &Uri) -> Result<Uri, http::Error> {
+        let target = &self.settings.target;
+        let uri = target.clone().uri(uri)?;
+        if matches!(target, Target::Http(_) | Target::Unix(_)) {
+            return Ok(uri);
+        }
+        let mut parts = uri.into_parts();
+        parts.authority = Some(host.parse()?);
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// Sends a request, and returns the head of the answer. A request is sent again only if the application closed an

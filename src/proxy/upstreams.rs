@@ -38,6 +38,11 @@ impl Upstreams {
         })
     }
 
+    /// Returns all upstreams.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.iter()
+    }
+
     /// Finds the upstream of a request. An exact host takes precedence over `*.suffix`, a longer suffix over a shorter
     /// one, and then a longer path prefix over a shorter one.
     pub(super) fn find(&self, host: &str, path: &[u8]) -> Result<&Arc<Upstream>, NoUpstream> {
@@ -100,6 +105,7 @@ mod tests {
             server_name: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            health: None,
         }
     }
 

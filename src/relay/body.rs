@@ -9,11 +9,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::retry_after::reconnection_time;
 use crate::session::DenyReason;
 use crate::streams::{StreamGuard, StreamKind};
 
 /// The gRPC status `UNAUTHENTICATED`.
 const GRPC_UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
+/// The gRPC status `UNAVAILABLE`, after which clients try again.
+const GRPC_UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 /// The body of a relayed request or answer. It ends when its stream is cut.
 ///
@@ -92,20 +95,20 @@ impl RelayedBody {
             } => {
                 let has_end_event = self.guard.stream().terms().settings.end_event;
                 // In the middle of an event, the client would take the text for a part of that event.
-                (has_end_event && !is_encoded && last_bytes.is_end_of_event()).then(|| {
-                    let event = format!(
-                        "event: session-ended\ndata: {{\"reason\":\"{}\"}}\n\n",
-                        reason.as_str()
-                    );
-                    Ok(Frame::data(Bytes::from(event)))
-                })
+                (has_end_event && !is_encoded && last_bytes.is_end_of_event())
+                    .then(|| Ok(Frame::data(Bytes::from(last_event(reason)))))
             }
             Direction::ToClient {
                 kind: StreamKind::Grpc,
                 ..
             } => {
                 let mut trailers = HeaderMap::new();
-                trailers.insert(HeaderName::from_static("grpc-status"), GRPC_UNAUTHENTICATED);
+                let status = if reason.is_temporary_failure() {
+                    GRPC_UNAVAILABLE
+                } else {
+                    GRPC_UNAUTHENTICATED
+                };
+                trailers.insert(HeaderName::from_static("grpc-status"), status);
                 let message = HeaderValue::from_static(reason.as_str());
                 trailers.insert(HeaderName::from_static("grpc-message"), message);
                 Some(Ok(Frame::trailers(trailers)))
@@ -168,6 +171,16 @@ impl http_body::Body for RelayedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Returns the last event of an event stream. After a temporary failure, the session may still be valid. So the stream
+/// only tells the client when to connect again, with the field `retry` in milliseconds (HTML, section 9.2.6).
+fn last_event(reason: DenyReason) -> String {
+    if reason.is_temporary_failure() {
+        return format!("retry: {}\n\n", reconnection_time().as_millis());
+    }
+    let reason = reason.as_str();
+    format!("event: session-ended\ndata: {{\"reason\":\"{reason}\"}}\n\n")
 }
 
 /// Returns the kind of an answer that does not switch protocols.

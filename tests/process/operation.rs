@@ -99,7 +99,15 @@ async fn every_metric_is_documented() {
     let keys = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&keys, KEY_SET).unwrap();
     let service = "DELEGATED__SERVICES__LOGIN";
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let application = "{host: '127.0.0.1', target: 'http://127.0.0.1:1', health_path: /}";
+    std::fs::write(
+        file.path(),
+        format!("listen: {{proxy: '127.0.0.1:0'}}\nproxy: {{upstreams: [{application}]}}\n"),
+    )
+    .unwrap();
     let curfew = Setup::memory()
+        .config_file(file.path())
         .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
         .set("JWT__ISSUERS__MAIN__ISSUER", "https://id.example.com")
         .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")

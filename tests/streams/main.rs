@@ -10,6 +10,7 @@ mod cuts;
 mod envoy;
 mod forwarding;
 mod fronts;
+mod health;
 mod heartbeats;
 mod routing;
 mod websocket;

@@ -10,10 +10,12 @@ use crate::config::schema_types;
 use crate::config::section::Section;
 use crate::config::text::{OneOrMany, TextList};
 use crate::policy::{HostPattern, PathPattern};
-use crate::proxy::{ProxySettings, Target, UpstreamSettings};
+use crate::proxy::{HealthCheck, ProxySettings, Target, UpstreamSettings};
 
 /// The shortest time limit for an application.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// The shortest time between two health checks.
+const MIN_HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The proxy listener: Curfew as a reverse proxy.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -61,6 +63,13 @@ pub struct RawUpstream {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema_types::Duration>")]
     pub response_timeout: Option<String>,
+    /// A path that Curfew asks to find out whether the application is healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
+    /// The time between two health checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema_types::Duration>")]
+    pub health_interval: Option<String>,
 }
 
 impl RawProxy {
@@ -167,6 +176,7 @@ impl RawUpstream {
             &self.response_timeout,
             UpstreamSettings::DEFAULT_RESPONSE_TIMEOUT,
         );
+        let health = self.parse_health(key, mistakes);
         Ok(UpstreamSettings {
             hosts: hosts.into_iter().collect::<Valid<_>>()?,
             path_prefix: path_prefix?,
@@ -176,7 +186,33 @@ impl RawUpstream {
             server_name: self.server_name.clone(),
             connect_timeout: connect_timeout?,
             response_timeout: response_timeout?,
+            health: health?,
         })
+    }
+
+    fn parse_health(&self, key: &str, mistakes: &mut Mistakes) -> Valid<Option<HealthCheck>> {
+        let interval_key = format!("{key}.health_interval");
+        let interval = match &self.health_interval {
+            None => Ok(HealthCheck::DEFAULT_INTERVAL),
+            Some(text) => mistakes.parse_duration(&interval_key, text, MIN_HEALTH_INTERVAL, HOUR),
+        };
+        let Some(path) = &self.health_path else {
+            if self.health_interval.is_some() {
+                mistakes.add(
+                    interval_key,
+                    format!("has no effect without {key}.health_path"),
+                );
+            }
+            return Ok(None);
+        };
+        let is_path = path.starts_with('/') && path.parse::<http::Uri>().is_ok();
+        let path = is_path.then(|| path.clone());
+        let path = path.ok_or("must be a path such as /healthz");
+        let path = mistakes.record_error(&format!("{key}.health_path"), path);
+        Ok(Some(HealthCheck {
+            path: path?,
+            interval: interval?,
+        }))
     }
 }
 

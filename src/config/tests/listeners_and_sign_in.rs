@@ -294,6 +294,21 @@ fn mistakes_in_the_proxy_listener_are_reported() {
             "proxy.trusted_proxies: `10.0.0.0/33` is not a network such as 10.0.0.0/8",
         ),
         (
+            "listen: {proxy: '127.0.0.1:1'}\nproxy: {upstreams: [{host: a.example.com, target: 'http://a', health_path: health}]}"
+                .to_owned(),
+            "proxy.upstreams.0.health_path = \"health\": must be a path such as /healthz",
+        ),
+        (
+            "listen: {proxy: '127.0.0.1:1'}\nproxy: {upstreams: [{host: a.example.com, target: 'http://a', health_interval: 5s}]}"
+                .to_owned(),
+            "proxy.upstreams.0.health_interval = \"5s\": has no effect without proxy.upstreams.0.health_path",
+        ),
+        (
+            "listen: {proxy: '127.0.0.1:1'}\nproxy: {upstreams: [{host: a.example.com, target: 'http://a', health_path: /h, health_interval: 5ms}]}"
+                .to_owned(),
+            "proxy.upstreams.0.health_interval = \"5ms\": must be between 1s and 1h",
+        ),
+        (
             "proxy: {health_path: healthz}".to_owned(),
             "proxy.health_path = \"healthz\": must be a path such as /healthz",
         ),

@@ -34,7 +34,12 @@ struct CutEnd {
     has_error: bool,
 }
 
-async fn cut_after(content_type: &str, chunk: &'static str, settings: StreamSettings) -> CutEnd {
+async fn cut_after(
+    content_type: &str,
+    chunk: &'static str,
+    settings: StreamSettings,
+    reason: DenyReason,
+) -> CutEnd {
     let opened = open_stream(settings, StreamLimits::default());
     let guard = Arc::new(opened.open().unwrap());
     let (sender, body) = channel_body();
@@ -44,9 +49,7 @@ async fn cut_after(content_type: &str, chunk: &'static str, settings: StreamSett
     sender.send(chunk).await.unwrap();
     let first = body.frame().await.unwrap().unwrap();
     assert_eq!(first.into_data().unwrap(), chunk);
-    opened
-        .registry
-        .end_session(opened.session, DenyReason::SignedOut);
+    opened.registry.end_session(opened.session, reason);
     let mut end = CutEnd {
         data: String::new(),
         grpc_status: None,
@@ -60,11 +63,11 @@ async fn cut_after(content_type: &str, chunk: &'static str, settings: StreamSett
                     let trailers = frame.into_trailers().unwrap();
                     let status = trailers["grpc-status"].to_str().unwrap();
                     end.grpc_status = Some(status.to_owned());
-                    assert_eq!(trailers["grpc-message"], "signed_out");
+                    assert_eq!(trailers["grpc-message"], reason.as_str());
                 }
             },
             Err(error) => {
-                assert_eq!(error.to_string(), "the stream was cut: signed_out");
+                assert_eq!(error.to_string(), format!("the stream was cut: {reason}"));
                 end.has_error = true;
             }
         }
@@ -104,7 +107,13 @@ async fn each_kind_of_answer_ends_in_its_own_way() {
         ("application/grpc-web", "x", without, "", None, true),
         ("text/plain", "x", without, "", None, true),
     ] {
-        let end = cut_after(content_type, chunk, settings(end_event)).await;
+        let end = cut_after(
+            content_type,
+            chunk,
+            settings(end_event),
+            DenyReason::SignedOut,
+        )
+        .await;
         let expected = CutEnd {
             data: data.to_owned(),
             grpc_status: grpc_status.map(str::to_owned),
@@ -112,6 +121,21 @@ async fn each_kind_of_answer_ends_in_its_own_way() {
         };
         assert_eq!(end, expected, "{content_type} {chunk:?}");
     }
+}
+
+/// The session may still be valid, so the client must not take the cut for a sign-out.
+#[tokio::test]
+async fn a_cut_after_a_failure_of_the_store_asks_the_client_to_return() {
+    let reason = DenyReason::StoreUnavailable;
+    let end = cut_after("text/event-stream", "data: a\n\n", settings(true), reason).await;
+    let wait = end
+        .data
+        .strip_prefix("retry: ")
+        .and_then(|it| it.strip_suffix("\n\n"));
+    let wait: u32 = wait.unwrap().parse().unwrap();
+    assert!((1000..=5000).contains(&wait), "{wait}");
+    let end = cut_after("application/grpc", "x", settings(true), reason).await;
+    assert_eq!(end.grpc_status.as_deref(), Some("14"));
 }
 
 #[tokio::test]

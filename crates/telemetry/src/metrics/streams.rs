@@ -19,6 +19,8 @@ pub struct StreamMetrics {
     pub touches: IntCounter,
     /// Requests that the proxy listener could not forward.
     pub upstream_errors: IntCounter,
+    /// Whether an application with a health check is healthy (1) or not (0), by target.
+    pub upstream_healthy: IntGaugeVec,
 }
 
 impl StreamMetrics {
@@ -60,6 +62,11 @@ impl StreamMetrics {
             upstream_errors: registrar.counter(
                 "curfew_upstream_errors_total",
                 "Requests that the proxy listener could not forward to an application.",
+            )?,
+            upstream_healthy: registrar.gauges(
+                "curfew_upstream_healthy",
+                "Whether an application with a health check is healthy (1) or not (0).",
+                &["target"],
             )?,
         })
     }
