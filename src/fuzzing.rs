@@ -11,6 +11,7 @@ mod requests;
 mod rules;
 mod service;
 
+use crate::relay::fuzzing as relay;
 use crate::store::redis::fuzzing as redis;
 
 /// A target: its name, which is also the folder of its seeds, and its function.
@@ -23,13 +24,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     target("admin", service::admin),
     target("check_request", service::check_request),
     target("claims", credentials::claims),
     target("configuration", documents::configuration),
     target("cookies", credentials::cookies),
     target("delegated_answer", credentials::delegated_answer),
+    target("frames", relay::frames),
     target("http", service::http),
     target("jwks", credentials::jwks),
     target("jwt", credentials::jwt),

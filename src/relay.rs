@@ -7,6 +7,8 @@
 mod body;
 mod copy;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod messages;
 mod upgrade;
 mod upgraded;

@@ -14,6 +14,12 @@ pub(super) struct ClientMessages {
 }
 
 impl ClientMessages {
+    /// Returns the number of bytes that are kept.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.message.len()
+    }
+
     /// Reads the next bytes from the client. Returns whether they contain data that counts as activity: a part of a long
     /// or compressed message, or the end of a short message that is not a heartbeat. With `is_heartbeat = None`, all data
     /// counts.
