@@ -1,5 +1,7 @@
 //! `curfew demo`: Curfew, an application behind it and a sign-in page, in one process.
 
+mod terminal;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,6 +100,10 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         )?;
         writeln!(
             out,
+            "  {url}/terminal            a terminal that ends with its session"
+        )?;
+        writeln!(
+            out,
             "  {url}/.curfew/session     the remaining time of the session"
         )?;
         let first_address = |name| app.addresses().get(name).first().copied();
@@ -137,6 +143,8 @@ fn demo_environment(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         ("LISTEN__OPS", any_port),
         ("POLICIES__DEFAULT__IDLE", &*args.idle),
         ("POLICIES__DEFAULT__ABSOLUTE", &args.absolute),
+        // The terminal sends a message for each key, and nothing else.
+        ("POLICIES__DEFAULT__STREAM_ACTIVITY", "client_data"),
         // Plain HTTP is enough: the demo listens on this machine only.
         ("COOKIE__NAME", "curfew_demo"),
         ("COOKIE__SECURE", "false"),
@@ -153,11 +161,14 @@ fn demo_environment(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
 fn build_routes(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
         .route("/", get(show_application))
+        .route("/terminal", get(terminal::show_terminal))
+        .route("/terminal/socket", get(terminal::open_terminal))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(layer);
     Router::new()
         .route("/sign-in", get(show_form).post(sign_in))
         .route("/style.css", get(serve_style))
+        .route("/terminal.js", get(terminal::serve_script))
         .merge(protected)
         .with_state(demo)
 }
@@ -171,12 +182,27 @@ async fn show_application(
     State(demo): State<Demo>,
     live: Option<Extension<LiveSession>>,
 ) -> Response {
-    let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
-    let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
-    for (name, value) in &*demo.page_values {
-        text = text.replace(&format!("{{{name}}}"), &html(value));
-    }
+    let text = demo.fill(
+        include_str!("demo/application.html"),
+        &subject_of(live.as_deref()),
+    );
     render_page("An application", &text)
+}
+
+/// Returns the name of the signed-in person.
+fn subject_of(live: Option<&LiveSession>) -> String {
+    live.map_or_else(String::new, |it| it.session.subject.to_string())
+}
+
+impl Demo {
+    /// Writes the subject and the settings into a page.
+    fn fill(&self, page: &str, subject: &str) -> String {
+        let mut text = page.replace("{subject}", &html(subject));
+        for (name, value) in &*self.page_values {
+            text = text.replace(&format!("{{{name}}}"), &html(value));
+        }
+        text
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

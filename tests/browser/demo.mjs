@@ -53,6 +53,43 @@ await runCases({
     assert.deepEqual(await context.cookies(), []);
   },
 
+  async "typing in the terminal keeps the session, and the terminal ends with it"() {
+    await page.goto(`${settings.url}/`);
+    await signIn();
+    await page.getByRole("link", { name: "A terminal" }).click();
+    const screen = page.getByRole("log", { name: "Terminal" });
+    const command = page.getByLabel("Command");
+    await command.fill("whoami");
+    await page.getByRole("button", { name: "Send" }).click();
+    await screen.getByText("zoë", { exact: true }).waitFor();
+    await assertAccessible(page, "the terminal");
+    await takeScreenshot(page, "demo-terminal");
+    // The person types for longer than the idle limit of 8 seconds. The page sends no other request.
+    for (let second = 0; second < 12; second += 1) {
+      await command.press("x");
+      await page.waitForTimeout(1000);
+    }
+    assert.equal(await screen.getByText("The server closed").count(), 0);
+    const clock = await screen.getAttribute("data-clock");
+    assert.ok(Number(clock) >= 10, clock);
+    // The server still sends its clock, which is not activity.
+    await screen.getByText("The server closed the terminal: idle_timeout (1008).").waitFor({ timeout: 60000 });
+    assert.ok(await command.isDisabled());
+    await page.goto(`${settings.url}/terminal`);
+    assert.equal(new URL(page.url()).pathname, "/sign-in");
+  },
+
+  async "an operator who revokes the session ends the terminal"() {
+    await signIn();
+    const screen = page.getByRole("log", { name: "Terminal" });
+    await screen.getByText("Try: whoami").waitFor();
+    const authorization = { authorization: `Bearer ${settings.token}` };
+    const api = new URL("/api/v1/sessions?subject=zo%C3%AB", settings.console);
+    const revoked = await context.request.delete(api.href, { headers: authorization });
+    assert.ok(revoked.ok(), await revoked.text());
+    await screen.getByText("The server closed the terminal: revoked (1008).").waitFor({ timeout: 60000 });
+  },
+
   async "no other site can sign a person in, or redirect them elsewhere"() {
     const form = { subject: "mallory", rd: `${settings.url}/` };
     for (const headers of [{ origin: "https://evil.example" }, { "sec-fetch-site": "cross-site" }, {}]) {
