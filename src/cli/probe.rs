@@ -6,6 +6,7 @@
 mod client;
 mod redirects;
 mod report;
+mod streams;
 mod wait;
 
 use std::io::Write;
@@ -22,6 +23,7 @@ use url::Url;
 use self::client::{Answer, ProbeClient};
 use self::redirects::ProviderSession;
 use self::report::Report;
+use self::streams::ProbeStream;
 use self::wait::IdleMethod;
 use super::admin_api::{AdminApi, AdminArgs};
 use super::output::stdout;
@@ -47,6 +49,10 @@ pub(super) struct ProbeArgs {
     /// The URL of an API that needs a session; can be repeated.
     #[arg(long = "api", value_name = "URL")]
     apis: Vec<Url>,
+    /// The URL of a stream that needs a session: a WebSocket (ws or wss) or an event stream (http or https); can be
+    /// repeated.
+    #[arg(long = "stream", value_name = "URL", value_parser = ProbeStream::parse)]
+    streams: Vec<ProbeStream>,
     /// A text that the page shows to a signed-in person, such as the user's name.
     #[arg(long, value_name = "TEXT")]
     expect_text: Option<String>,
@@ -180,6 +186,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
             &answer,
         );
     }
+    streams::check_refused(&client, &args.streams, &mut report).await;
     check_forged_requests(&client, &args.url, &mut report).await;
     for (page_name, url) in &pages {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
@@ -207,9 +214,18 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
             &answer,
         );
     }
+    let open = streams::open_all(&client, &args.streams, &session.cookie, &mut report).await;
     idle_method
-        .wait(session.idle.saturating_add(IDLE_MARGIN), "inactivity")
+        .wait(session.idle.mul_f64(0.5), "inactivity")
         .await?;
+    streams::check_open(&open, "within the idle limit", &mut report);
+    idle_method
+        .wait(
+            session.idle.mul_f64(0.5).saturating_add(IDLE_MARGIN),
+            "inactivity",
+        )
+        .await?;
+    streams::check_ended(open, "after the idle limit", &mut report).await;
     for (page_name, url) in &pages {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
         report.expect_refused(
@@ -236,6 +252,12 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     .await?;
     if let Some(api) = &api {
         check_revocation(args, &client, api, &mut report).await?;
+    } else if !args.streams.is_empty() {
+        let why = "--subject is needed, because only the admin API revokes";
+        report.add_unknown("a revocation ends the streams", why);
+    }
+    if !args.streams.is_empty() {
+        check_sign_out(args, &client, api.as_ref(), &mut report).await?;
     }
     Ok(report)
 }
@@ -307,8 +329,10 @@ async fn check_revocation(
     let session = obtain_session(args, client, Some(api)).await?;
     let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     report.expect_served("a new session is served", &answer);
+    let open = streams::open_all(client, &args.streams, &session.cookie, report).await;
     let path = format!("/api/v1/sessions/{}", session.id.unwrap_or_default());
     api.call(Method::DELETE, &path, &[], None).await?;
+    streams::check_ended(open, "after a revocation", report).await;
     let stopwatch = Stopwatch::start();
     let mut answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     while matches!(&answer, Answer::Served(_))
@@ -318,6 +342,29 @@ async fn check_revocation(
         answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     }
     report.expect_refused("a revoked session is refused within 3 s", &answer);
+    Ok(())
+}
+
+/// Checks that a sign-out ends the streams.
+async fn check_sign_out(
+    args: &ProbeArgs,
+    client: &ProbeClient,
+    api: Option<&AdminApi>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    const NAME: &str = "a sign-out ends the streams";
+    if args.cookie.is_some() {
+        let why = "--subject or --sign-in is needed, because the session of --cookie has ended";
+        report.add_unknown(NAME, why);
+        return Ok(());
+    }
+    let session = obtain_session(args, client, api).await?;
+    let open = streams::open_all(client, &args.streams, &session.cookie, report).await;
+    match client.sign_out(&args.url, &session.cookie).await {
+        Ok(200..=399) => streams::check_ended(open, "after a sign-out", report).await,
+        Ok(status) => report.add_unknown(NAME, &format!("/.curfew/sign-out answered {status}")),
+        Err(error) => report.add_unknown(NAME, &format!("/.curfew/sign-out: {error}")),
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
@@ -17,6 +17,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::support::tls::Certificates;
 
@@ -159,6 +162,25 @@ async fn answer(mut request: Request<Incoming>, received: &ReceivedHeads) -> Res
                 .header("upgrade", "websocket")
                 // The answer to the key that the tests use (RFC 6455, section 1.3).
                 .header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+            return response.body(full("")).unwrap();
+        }
+        "/socket" => {
+            let key = parts.headers["sec-websocket-key"].as_bytes();
+            let accept = derive_accept_key(key);
+            tokio::spawn(async move {
+                let Ok(upgraded) = upgrade.await else { return };
+                let io = TokioIo::new(upgraded);
+                let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+                let (to, from) = socket.split();
+                let messages =
+                    from.try_filter(|it| std::future::ready(it.is_text() || it.is_binary()));
+                let _ = messages.forward(to).await;
+            });
+            let response = response
+                .status(StatusCode::SWITCHING_PROTOCOLS)
+                .header("connection", "upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-accept", accept);
             return response.body(full("")).unwrap();
         }
         "/early" => {

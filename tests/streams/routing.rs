@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use curfew::deploy_files::deploy_file;
 use curfew::render::{Proxy, RenderAddresses, RenderLimits, render};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -98,48 +99,133 @@ fn is_from_curfew(request: &http::request::Parts) -> bool {
     lines.any(|line| line.to_str().unwrap().ends_with("1.1 curfew"))
 }
 
+/// A proxy before Curfew and an application.
+struct Route {
+    setup: Setup,
+    curfew: Curfew,
+    application: Application,
+    address: SocketAddr,
+    _proxy: Running,
+    _file: NamedTempFile,
+}
+
+impl Route {
+    /// Starts all three. With `ends_streams`, the proxy sends streams to Curfew.
+    async fn start(proxy: Proxy, ends_streams: bool) -> Self {
+        install_provider();
+        let application = Application::start(TargetKind::Http, &Certificates::generate()).await;
+        let [streams, spoe, grpc] = [(); 3].map(|()| loopback(free_port()));
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        let yaml = replace_once(
+            &read_deploy_file("curfew/streams.yaml"),
+            &[
+                ("\"[::]:9184\"", format!("'{streams}'")),
+                ("10.0.0.0/8", "127.0.0.1".to_owned()),
+                ("app.example.com", "127.0.0.1".to_owned()),
+                ("http://application:3000", application.target.clone()),
+            ],
+        );
+        let policy = "{idle: 15m, stream_end_event: true}";
+        std::fs::write(
+            file.path(),
+            format!("{yaml}\npolicies: {{default: {policy}}}\n"),
+        )
+        .unwrap();
+        let setup = Setup::memory()
+            .config_file(file.path())
+            .set("ADMIN__ALLOW_AGEING", "true")
+            .set("LISTEN__SPOE", &spoe.to_string())
+            .set("LISTEN__GRPC", &grpc.to_string());
+        let curfew = setup.start();
+        let listeners = curfew.listeners();
+        let target = application.target.strip_prefix("http://").unwrap();
+        let addresses = RenderAddresses {
+            check: listeners.check.to_string(),
+            grpc: grpc.to_string(),
+            spoe: spoe.to_string(),
+            browser: listeners.browser.to_string(),
+            application: target.to_owned(),
+            streams: ends_streams.then(|| streams.to_string()),
+            ..RenderAddresses::default()
+        };
+        let (address, running) = start(proxy, addresses);
+        // Traefik reads its second file after it listens.
+        eventually("the proxy asks Curfew", async || {
+            let (_, head) = request(address, "/x", "a=b", "connection: close\r\n").await;
+            head.starts_with("HTTP/1.1 401 ")
+        })
+        .await;
+        Self {
+            setup,
+            curfew,
+            application,
+            address,
+            _proxy: running,
+            _file: file,
+        }
+    }
+
+    /// Runs `curfew probe` with a WebSocket and an event stream. Returns whether it succeeds, and its report.
+    async fn probe(&self) -> (bool, String) {
+        let address = self.address;
+        let page = format!("http://{address}/x");
+        let (socket, events) = (
+            format!("ws://{address}/socket"),
+            format!("http://{address}/events"),
+        );
+        let arguments = ["probe", &page, "--stream", &socket, "--stream", &events];
+        let arguments = [&arguments[..], &["--subject", "probe", "--age"]].concat();
+        let mut command = self.setup.command(&arguments);
+        command
+            .env("CURFEW_ADMIN_URL", format!("http://{}", self.curfew.admin))
+            .env("CURFEW_ADMIN_TOKEN", &self.setup.admin_token);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        let report = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(report).unwrap())
+    }
+}
+
 /// Asserts that the proxy sends WebSockets and event streams to Curfew, in any spelling, and other requests to the
-/// application.
+/// application. Asserts that `curfew probe` finds streams that outlive their session, and only those.
 async fn assert_ends_streams(proxy: Proxy) {
-    install_provider();
     let name = format!("{proxy:?}");
-    let application = Application::start(TargetKind::Http, &Certificates::generate()).await;
-    let [streams, spoe, grpc] = [(); 3].map(|()| loopback(free_port()));
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    let yaml = replace_once(
-        &read_deploy_file("curfew/streams.yaml"),
-        &[
-            ("\"[::]:9184\"", format!("'{streams}'")),
-            ("10.0.0.0/8", "127.0.0.1".to_owned()),
-            ("app.example.com", "127.0.0.1".to_owned()),
-            ("http://application:3000", application.target.clone()),
-        ],
-    );
-    let yaml = format!("{yaml}\npolicies: {{default: {{idle: 15m, stream_end_event: true}}}}\n");
-    std::fs::write(file.path(), yaml).unwrap();
-    let curfew: Curfew = Setup::memory()
-        .config_file(file.path())
-        .set("LISTEN__SPOE", &spoe.to_string())
-        .set("LISTEN__GRPC", &grpc.to_string())
-        .start();
-    let listeners = curfew.listeners();
-    let target = application.target.strip_prefix("http://").unwrap();
-    let addresses = RenderAddresses {
-        check: listeners.check.to_string(),
-        grpc: grpc.to_string(),
-        spoe: spoe.to_string(),
-        browser: listeners.browser.to_string(),
-        application: target.to_owned(),
-        streams: Some(streams.to_string()),
-        ..RenderAddresses::default()
+    let without = async {
+        let (succeeds, report) = Route::start(proxy, false).await.probe().await;
+        assert!(!succeeds, "{name}: {report}");
+        for kind in ["the WebSocket /socket", "the event stream /events"] {
+            for when in ["the idle limit", "a revocation", "a sign-out"] {
+                let step = format!("FAIL  after {when}, {kind} ends: still open");
+                assert!(report.contains(&step), "{name}: {report}");
+            }
+            let open = format!("ok    within the idle limit, {kind} is still open: open");
+            assert!(report.contains(&open), "{name}: {report}");
+        }
     };
-    let (address, _proxy) = start(proxy, addresses);
-    // Traefik reads its second file after it listens.
-    eventually("the proxy asks Curfew", async || {
-        let (_, head) = request(address, "/x", "a=b", "connection: close\r\n").await;
-        head.starts_with("HTTP/1.1 401 ")
-    })
-    .await;
+    tokio::join!(
+        without,
+        assert_route(&name, Route::start(proxy, true).await)
+    );
+}
+
+async fn assert_route(name: &str, route: Route) {
+    let Route {
+        curfew,
+        application,
+        address,
+        ..
+    } = &route;
+    let address = *address;
+    let (succeeds, report) = route.probe().await;
+    assert!(succeeds, "{name}: {report}");
+    for step in [
+        "ok    after the idle limit, the WebSocket /socket ends: closed with 1008 idle_timeout",
+        "ok    after a revocation, the WebSocket /socket ends: closed with 1008 revoked",
+        "ok    after a sign-out, the WebSocket /socket ends: closed with 1008 signed_out",
+        "ok    after a sign-out, the event stream /events ends: the answer ended",
+    ] {
+        assert!(report.contains(step), "{name}: {report}");
+    }
     let session = curfew.sign_in("alice").await;
     let cookie = session.cookie();
     for upgrade in ["websocket", "WebSocket", "WEBSOCKET"] {

@@ -24,7 +24,14 @@ pub(super) enum Answer {
 }
 
 /// An HTTP client that does not follow redirects and does not store cookies.
-pub(super) struct ProbeClient(reqwest::Client);
+pub(super) struct ProbeClient {
+    client: reqwest::Client,
+    /// The client for streams. It uses HTTP/1.1, because HTTP/2 has no `Upgrade`.
+    stream_client: reqwest::Client,
+}
+
+/// The longest time for which a stream stays open.
+const MAX_STREAM_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl ProbeClient {
     /// Builds the client. `address` replaces the DNS lookup of the host of `url`.
@@ -41,11 +48,40 @@ impl ProbeClient {
             None => None,
         };
         let timeout = Duration::from_secs(30);
-        let mut client = client_builder(timeout, ca_certificates.as_deref())?;
-        if let (Some(address), Some(host)) = (address, url.host_str()) {
-            client = client.resolve(host, SocketAddr::new(address, 0));
-        }
-        Ok(Self(client.build()?))
+        let builder = || -> anyhow::Result<reqwest::ClientBuilder> {
+            let client = client_builder(timeout, ca_certificates.as_deref())?;
+            Ok(match (address, url.host_str()) {
+                (Some(address), Some(host)) => client.resolve(host, SocketAddr::new(address, 0)),
+                _ => client,
+            })
+        };
+        Ok(Self {
+            client: builder()?.build()?,
+            stream_client: builder()?.http1_only().build()?,
+        })
+    }
+
+    /// Begins the request for a stream, which has no time limit.
+    pub(super) fn stream_request(&self, url: &Url) -> reqwest::RequestBuilder {
+        self.stream_client.get(url.clone()).timeout(MAX_STREAM_TIME)
+    }
+
+    /// Signs out at Curfew's page, as a browser does.
+    pub(super) async fn sign_out(
+        &self,
+        page: &Url,
+        cookie: &Secret<String>,
+    ) -> Result<u16, String> {
+        let url = page
+            .join("/.curfew/sign-out")
+            .map_err(|error| error.to_string())?;
+        let request = self.client.post(url).header(COOKIE, cookie.expose());
+        let request = request
+            .header(ORIGIN, page.origin().ascii_serialization())
+            .header("sec-fetch-site", "same-origin");
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| error.without_url().to_string())?;
+        Ok(answer.status().as_u16())
     }
 
     /// Posts a form and returns the cookies of the response.
@@ -54,7 +90,7 @@ impl ProbeClient {
     ///
     /// If there is no response, or the response sets no cookie.
     pub(super) async fn sign_in(&self, url: &Url, form: &str) -> anyhow::Result<Secret<String>> {
-        let request = self.0.post(url.clone()).body(form.to_owned());
+        let request = self.client.post(url.clone()).body(form.to_owned());
         // Send the same headers as a browser that submits the form.
         let request = request
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -117,7 +153,7 @@ impl ProbeClient {
         headers: &[(&str, &str)],
     ) -> Result<Response, Answer> {
         let mut request = self
-            .0
+            .client
             .get(url.clone())
             .header(ACCEPT, "text/html, */*;q=0.1");
         if let Some(cookie) = cookie {

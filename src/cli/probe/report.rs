@@ -61,6 +61,11 @@ impl Report {
         self.add_answer(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
+    /// Adds a step with its result.
+    pub(super) fn expect(&mut self, name: &str, passed: bool, seen: &str) {
+        self.add(name, Some(passed), seen);
+    }
+
     /// Adds a passed step.
     pub(super) fn add_passed(&mut self, name: &str, seen: &str) {
         self.add(name, Some(true), seen);
