@@ -41,7 +41,7 @@ use crate::webhook::WebhookSettings;
 pub use crate::listener::{ListenerName, PerListener, Tls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub use load::load_text;
-pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
+pub use load::{Environment, Loaded, SessionSettings, load, load_rulebook, load_session_settings};
 pub use problem::{ConfigError, ConfigProblem};
 pub use schema::schema;
 pub use source::{ConfigSource, FileContents};

@@ -34,12 +34,16 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let (rulebook, sources) = args.config.source().load_rulebook_and_sign_ins()?;
+    let settings = args.config.source().load_session_settings()?;
     let reauthentication = match args.limits_only {
         true => Reauthentication::Ignored,
-        false => Reauthentication::Sources(&sources),
+        false => Reauthentication::Sources(&settings.sign_ins),
     };
-    let report = build_report(&rulebook, reauthentication);
+    let report = build_report(
+        &settings.rulebook,
+        reauthentication,
+        &settings.forwarded_hosts,
+    );
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&report)?)?;

@@ -66,17 +66,29 @@ pub fn load_rulebook(
     validate::validate_book(&mut effective).map_err(|mistakes| merged.to_error(mistakes))
 }
 
-/// Reads the policies, rules and hosts as [`load_rulebook`] does, and the configured ways to sign in.
+/// The parts of a configuration that decide how long people stay signed in.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// The policies, rules and hosts.
+    pub rulebook: Rulebook,
+    /// The configured ways to sign in.
+    pub sign_ins: Vec<SignInSource>,
+    /// The hosts whose requests Curfew forwards itself, as the configuration names them. Empty if the proxy listener is
+    /// off.
+    pub forwarded_hosts: Vec<String>,
+}
+
+/// Reads the policies, rules and hosts as [`load_rulebook`] does, the configured ways to sign in, and the forwarded hosts.
 ///
 /// # Errors
 /// [`ConfigError`] with every mistake in these parts: its origin, key and value.
-pub fn load_rulebook_and_sign_ins(
+pub fn load_session_settings(
     file: Option<&Path>,
     environment: &Environment,
-) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
+) -> Result<SessionSettings, ConfigError> {
     let merged = MergedConfig::read(file, environment)?;
     let mut effective = merged.parse()?;
-    validate::validate_book_and_sign_ins(&mut effective)
+    validate::validate_session_settings(&mut effective)
         .map_err(|mistakes| merged.to_error(mistakes))
 }
 

@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
-use crate::policy::{Rulebook, SignInSource};
+use super::{
+    ConfigError, Environment, Loaded, SessionSettings, load, load_rulebook, load_session_settings,
+};
+use crate::policy::Rulebook;
 
 /// The places that a configuration comes from. A reload reads them again.
 #[derive(Clone, Debug)]
@@ -33,12 +35,12 @@ impl ConfigSource {
         load_rulebook(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads the policies, rules, hosts and ways to sign in, like [`load_rulebook_and_sign_ins`].
+    /// Reads the settings that decide how long people stay signed in, like [`load_session_settings`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake in these parts.
-    pub fn load_rulebook_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-        load_rulebook_and_sign_ins(self.file.as_deref(), &self.environment)
+    pub fn load_session_settings(&self) -> Result<SessionSettings, ConfigError> {
+        load_session_settings(self.file.as_deref(), &self.environment)
     }
 
     /// Returns the files whose changes start a reload: the configuration file, the key ring, the hashes of admin

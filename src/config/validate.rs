@@ -9,9 +9,10 @@ use http::HeaderName;
 use super::Config;
 use super::mistakes::{Mistake, Mistakes, Valid, borrow_valid};
 use super::sections::{RawConfig, events, hosts, login, policy, rule, shutdown};
+use crate::config::SessionSettings;
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
-use crate::policy::{Rulebook, SignInSource};
+use crate::policy::Rulebook;
 
 /// Parses the configuration. Writes defaults into `raw`, so that `raw` has every effective value.
 ///
@@ -37,13 +38,23 @@ pub(super) fn validate_book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake
 ///
 /// # Errors
 /// Every mistake in these parts.
-pub(super) fn validate_book_and_sign_ins(
+pub(super) fn validate_session_settings(
     raw: &mut RawConfig,
-) -> Result<(Rulebook, Vec<SignInSource>), Vec<Mistake>> {
+) -> Result<SessionSettings, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let rulebook = parse_rulebook(raw, &mut mistakes);
     let sources = sign_ins::parse(raw, &mut mistakes);
-    mistakes.finish(rulebook.and_then(|rulebook| Ok((rulebook, sources?))))
+    let upstreams = raw.proxy.upstreams.iter();
+    let is_on = !raw.listen.proxy.is_off();
+    let hosts = upstreams.filter(|_| is_on).flat_map(|it| it.host.0.clone());
+    let forwarded_hosts = hosts.collect();
+    mistakes.finish(rulebook.and_then(|rulebook| {
+        Ok(SessionSettings {
+            rulebook,
+            sign_ins: sources?,
+            forwarded_hosts,
+        })
+    }))
 }
 
 fn parse_rulebook(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {

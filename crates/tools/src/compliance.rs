@@ -1,6 +1,8 @@
 //! The compliance report: compares each policy with the session limits of standards, and gives the reason for each
 //! result.
 
+mod streams;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use crate::policy::standards::{self, ComplianceStatus, LimitRequirement, Require
 use crate::policy::{Access, OnStoreFailure, Policy, Rulebook, SignInSource};
 use crate::session::{Limits, PolicyName};
 
+pub use streams::{StreamFinding, StreamReport};
+
 /// The compliance report for one configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComplianceReport {
@@ -17,6 +21,8 @@ pub struct ComplianceReport {
     pub curfew: &'static str,
     /// Every policy.
     pub policies: Vec<PolicyReport>,
+    /// The controls about network connections.
+    pub streams: StreamReport,
     /// The rules with `access: public`. Each text contains the key and the conditions of the rule.
     pub public: Vec<String>,
 }
@@ -65,11 +71,13 @@ pub enum Reauthentication<'a> {
     Ignored,
 }
 
-/// Compares every policy of `rulebook` with every requirement of [`standards::ALL`].
+/// Compares every policy of `rulebook` with every requirement of [`standards::ALL`]. `forwarded_hosts` are the hosts whose
+/// requests Curfew forwards itself, so that it can end their streams.
 #[must_use]
 pub fn build_report(
     rulebook: &Rulebook,
     reauthentication: Reauthentication<'_>,
+    forwarded_hosts: &[String],
 ) -> ComplianceReport {
     let policies = rulebook.policies.iter();
     let public = rulebook.rules.as_slice().iter();
@@ -78,6 +86,7 @@ pub fn build_report(
         policies: policies
             .map(|(name, policy)| PolicyReport::new(name, policy, reauthentication))
             .collect(),
+        streams: StreamReport::new(&rulebook.policies, forwarded_hosts),
         public: public
             .filter(|rule| rule.terms.access == Access::Public)
             .map(|rule| format!("`rules.{}`: {}", rule.index, rule.conditions))
@@ -139,6 +148,7 @@ impl ComplianceReport {
                 );
             }
         }
+        text += &self.streams.to_markdown();
         if !self.public.is_empty() {
             text.push_str("\n## Requests that need no session\n\n");
             for rule in &self.public {

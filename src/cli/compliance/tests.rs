@@ -17,8 +17,9 @@ fn the_documented_report_is_current() {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (rulebook, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    let report = build_report(&rulebook, Reauthentication::Sources(&sources)).to_markdown();
+    let settings = source.load_session_settings().unwrap();
+    let (rulebook, sources) = (settings.rulebook, settings.sign_ins);
+    let report = build_report(&rulebook, Reauthentication::Sources(&sources), &[]).to_markdown();
     let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -154,8 +155,9 @@ fn report_for(sign_in: &str) -> ComplianceReport {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (rulebook, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    build_report(&rulebook, Reauthentication::Sources(&sources))
+    let settings = source.load_session_settings().unwrap();
+    let (rulebook, sources) = (settings.rulebook, settings.sign_ins);
+    build_report(&rulebook, Reauthentication::Sources(&sources), &[])
 }
 
 #[test]
@@ -232,6 +234,7 @@ fn a_standard_that_requires_a_new_authentication_is_not_met_without_one() {
         }
         let text = report.to_markdown();
         assert!(text.contains(fact), "{sign_in}: {text}");
+        let (text, _) = text.split_once("## Streams").unwrap();
         assert_eq!(text.contains("| not verified |"), !met, "{sign_in}: {text}");
         assert_eq!(text.contains("| ensured |"), met, "{sign_in}: {text}");
     }
@@ -252,13 +255,14 @@ fn not_met_outranks_not_verified() {
     assert_eq!(status("pci-dss"), "not_verified");
     assert_eq!(status("owasp-high"), "exceeds_recommendation");
     assert_eq!(status("hipaa"), "met");
-    let (rulebook, _) = ConfigSource {
+    let rulebook = ConfigSource {
         file: None,
         environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
     }
-    .load_rulebook_and_sign_ins()
-    .unwrap();
-    let loose = build_report(&rulebook, Reauthentication::Sources(&[]));
+    .load_session_settings()
+    .unwrap()
+    .rulebook;
+    let loose = build_report(&rulebook, Reauthentication::Sources(&[]), &[]);
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
     assert_eq!(pci.next().unwrap().status, "not_met");
@@ -267,19 +271,20 @@ fn not_met_outranks_not_verified() {
 #[test]
 fn the_limits_alone_can_be_checked() {
     let sources = [];
-    let (rulebook, _) = ConfigSource {
+    let rulebook = ConfigSource {
         file: None,
         environment: Environment::from([(
             "CURFEW__POLICIES__DEFAULT__PRESET".into(),
             "pci-dss".into(),
         )]),
     }
-    .load_rulebook_and_sign_ins()
-    .unwrap();
+    .load_session_settings()
+    .unwrap()
+    .rulebook;
     let pci = standards::from_name("pci-dss").unwrap();
-    let full_report = build_report(&rulebook, Reauthentication::Sources(&sources));
+    let full_report = build_report(&rulebook, Reauthentication::Sources(&sources), &[]);
     assert_eq!(full_report.failing_policies(pci), [vec![], vec!["default"]]);
-    let limits_report = build_report(&rulebook, Reauthentication::Ignored);
+    let limits_report = build_report(&rulebook, Reauthentication::Ignored, &[]);
     assert_eq!(
         limits_report.failing_policies(pci),
         [Vec::<&str>::new(), Vec::new()]
@@ -289,4 +294,45 @@ fn the_limits_alone_can_be_checked() {
         text.contains("| not checked |") && !text.contains("| ensured |"),
         "{text}"
     );
+}
+
+#[test]
+fn streams_are_reported_as_far_as_the_configuration_shows_them() {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let report = |yaml: &str| {
+        std::fs::write(file.path(), yaml).unwrap();
+        let source = ConfigSource {
+            file: Some(file.path().to_owned()),
+            environment: Environment::new(),
+        };
+        let settings = source.load_session_settings().unwrap();
+        let hosts = &settings.forwarded_hosts;
+        build_report(&settings.rulebook, Reauthentication::Ignored, hosts)
+    };
+    let without = report("policies: {default: {idle: 15m}}");
+    let statuses = without.streams.findings.iter();
+    assert!(statuses.map(|it| it.status).all(|it| it == "not_verified"));
+    let text = without.to_markdown();
+    assert!(
+        text.contains("Curfew forwards no requests. A stream that a proxy forwards stays open")
+    );
+    assert!(text.contains("| SC-10 | a network connection ends with its session | not verified |"));
+    let with = report(
+        "listen: {proxy: '[::]:9184'}\n\
+         proxy: {upstreams: [{host: [app.example.com, '*.example.org'], target: 'http://app'}]}\n\
+         policies: {default: {idle: 15m, stream_activity: client_data, stream_heartbeats: mqtt}}",
+    );
+    let text = with.to_markdown();
+    assert!(
+        text.contains("streams that it forwards, for app.example.com, *.example.org. This configuration does not show"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Data of a client is activity, except the listed heartbeats."),
+        "{text}"
+    );
+    assert!(
+        text.contains("| AC-12 |") && text.contains("| met for the streams that Curfew forwards |")
+    );
+    assert_eq!(with.streams.forwarded_hosts.len(), 2);
 }
