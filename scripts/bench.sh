@@ -4,6 +4,7 @@
 #   --scale     the cost of a check with a growing number of sessions, rules, replicas and Redis nodes
 #   --flood     the effect of a flood of forged tokens
 #   --cut-offs  the cost of a million revoked subjects
+#   --streams   the proxy listener: the end of streams, memory, throughput, latency (after scripts/test.sh --install)
 # Installs the required packages (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +24,7 @@ fi
 export PATH="$PATH:/usr/sbin:/sbin"
 script=compare
 case "${1:-}" in
-  --scale | --flood)
+  --scale | --flood | --streams)
     script=${1#--}
     shift
     ;;

@@ -10,6 +10,15 @@ use tokio::time::Instant;
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
+/// A kind of requests.
+#[derive(Clone, Copy)]
+pub enum RequestKind {
+    /// The check of a proxy.
+    Check,
+    /// A request of a browser, through a proxy.
+    Proxied,
+}
+
 /// A load generator for HTTP. It sends requests at a constant rate, even if answers are slow. The latency includes
 /// the wait for a free connection, because a real client waits, too.
 #[derive(Clone, Copy)]
@@ -18,6 +27,7 @@ pub struct Load {
     pub connections: usize,
     /// The number of requests per second.
     pub rate: f64,
+    pub kind: RequestKind,
 }
 
 impl Load {
@@ -27,7 +37,7 @@ impl Load {
         let connections = (0..self.connections).map(|_| {
             let (tokens, sent) = (Arc::clone(&tokens), Arc::clone(&sent));
             tokio::spawn(async move {
-                let mut connection = Connection::open(self.address).await;
+                let mut connection = Connection::open(self.address, self.kind).await;
                 let mut latencies = Latencies::default();
                 loop {
                     let position = sent.fetch_add(1, Ordering::Relaxed) as f64;
@@ -50,12 +60,22 @@ impl Load {
     }
 }
 
-/// Sends `count` requests one after the other.
-pub async fn send_requests(address: SocketAddr, tokens: &Tokens, count: usize) {
-    let mut connection = Connection::open(address).await;
+/// Sends `count` requests one after the other. Returns the latencies.
+pub async fn send_requests(
+    address: SocketAddr,
+    kind: RequestKind,
+    tokens: &Tokens,
+    count: usize,
+) -> Latencies {
+    let mut connection = Connection::open(address, kind).await;
+    let mut latencies = Latencies::default();
+    let start = Instant::now();
     for _ in 0..count {
+        let sent = Instant::now();
         connection.send_request(tokens.next()).await;
+        latencies.add(sent.elapsed());
     }
+    Latencies::merge(vec![latencies], start.elapsed().as_secs_f64())
 }
 
 struct Connection {
@@ -66,8 +86,12 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr) -> Self {
-        let text = include_str!("request.txt").replace('\n', "\r\n");
+    async fn open(address: SocketAddr, kind: RequestKind) -> Self {
+        let text = match kind {
+            RequestKind::Check => include_str!("request.txt"),
+            RequestKind::Proxied => include_str!("request-proxied.txt"),
+        };
+        let text = text.replace('\n', "\r\n");
         let (before, after) = text.split_once("{token}").unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -36,6 +36,7 @@ impl Latencies {
             "p50_us": percentile(0.5),
             "p99_us": percentile(0.99),
             "p999_us": percentile(0.999),
+            "max_us": self.micros.last(),
         })
     }
 }

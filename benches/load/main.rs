@@ -14,6 +14,7 @@ mod grpc;
 mod http;
 mod latencies;
 mod seed;
+mod streams;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -27,6 +28,12 @@ load bare-grpc ADDRESS
 load seed ADMIN-ADDRESS ADMIN-TOKEN SESSIONS FILE
 load http ADDRESS FILE SECONDS CONNECTIONS RATE
 load http-count ADDRESS FILE REQUESTS
+load proxied ADDRESS FILE SECONDS CONNECTIONS RATE
+load proxied-count ADDRESS FILE REQUESTS
+load stream-application ADDRESS
+load stream-hold ADDRESS FILE STREAMS
+load stream-relay ADDRESS FILE MESSAGES
+load stream-cut ADMIN-ADDRESS ADMIN-TOKEN STREAMS ADDRESS...
 load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
 load grpc-count ADDRESS FILE REQUESTS";
 
@@ -54,6 +61,10 @@ fn main() {
         text.parse::<SocketAddr>()
             .expect("an address should have the form IP:PORT")
     };
+    let parse_kind = |text: &str| match text {
+        "proxied" => http::RequestKind::Proxied,
+        _ => http::RequestKind::Check,
+    };
     let command = async {
         match *args {
             ["bare-http", at] => bare::http(parse_address(at)).await,
@@ -61,18 +72,39 @@ fn main() {
             ["seed", at, token, count, file] => {
                 seed::run(at, token, parse_count(count), file).await
             }
-            ["http", at, file, time, connections, rate] => {
+            [
+                kind @ ("http" | "proxied"),
+                at,
+                file,
+                time,
+                connections,
+                rate,
+            ] => {
                 let rate = rate.parse().expect("a rate should be a number");
                 let load = http::Load {
                     address: parse_address(at),
                     connections: parse_count(connections),
                     rate,
+                    kind: parse_kind(kind),
                 };
                 print(load.run(Tokens::read(file), parse_seconds(time)).await);
             }
-            ["http-count", at, file, count] => {
-                http::send_requests(parse_address(at), &Tokens::read(file), parse_count(count))
-                    .await;
+            [kind @ ("http-count" | "proxied-count"), at, file, count] => {
+                let kind = parse_kind(kind.trim_end_matches("-count"));
+                let tokens = Tokens::read(file);
+                let count = parse_count(count);
+                print(http::send_requests(parse_address(at), kind, &tokens, count).await);
+            }
+            ["stream-application", at] => streams::application(parse_address(at)).await,
+            ["stream-hold", at, file, count] => {
+                streams::hold(parse_address(at), &Tokens::read(file), parse_count(count)).await;
+            }
+            ["stream-relay", at, file, count] => {
+                streams::relay(parse_address(at), &Tokens::read(file), parse_count(count)).await;
+            }
+            ["stream-cut", admin, token, count, ref addresses @ ..] => {
+                let addresses: Vec<_> = addresses.iter().map(|it| parse_address(it)).collect();
+                print(streams::cut(admin, token, parse_count(count), &addresses).await);
             }
             ["grpc", at, file, time, connections, streams] => {
                 let load = grpc::Load {

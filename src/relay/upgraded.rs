@@ -92,8 +92,10 @@ where
         reason = wait_for_cut(guard) => reason,
         ended = relay.copy(guard) => return ended,
     };
+    // The buffers for the end are on the heap: otherwise, each open stream would reserve memory for them.
+    let end = Box::pin(relay.end(reason));
     // The peers may have stopped reading. The end of the stream must not wait for them.
-    let _ = tokio::time::timeout(CUT_TIMEOUT, relay.end(reason)).await;
+    let _ = tokio::time::timeout(CUT_TIMEOUT, end).await;
     Ok(())
 }
 
