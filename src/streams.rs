@@ -278,18 +278,19 @@ impl OpenStreams {
 
     /// Cuts the streams whose session Curfew can no longer be sure of, with the reason `store_unavailable`. A session is
     /// uncertain while neither the store can be asked nor session ends are heard. Curfew cuts a stream that was uncertain
-    /// for longer than its grace, and at its deadline if the store could not be asked. Also closes the connections of
+    /// for longer than its grace, and at its deadline if the store could not be asked. While session ends are not heard, a
+    /// session whose record is old becomes due, so call [`take_due`](Self::take_due) after this function. Also closes the connections of
     /// streams that were cut and have not ended.
     pub fn cut_uncertain(&self, now: Timestamp) {
         let unheard = self.hearing.unheard_time();
         let mut state = self.state.lock();
-        let mut is_any_due = false;
         for session in state.sessions.values_mut() {
             let unconfirmed = session.unconfirmed_since.map(|since| now.since(since));
             let unread = now.since(session.confirmed_at);
-            if !unheard.is_zero() && unconfirmed.is_none() && unread >= UNHEARD_RECHECK {
+            let is_deciding = session.result_due_at != Timestamp::MAX;
+            let is_unread = unconfirmed.is_none() && unread >= UNHEARD_RECHECK && !is_deciding;
+            if !unheard.is_zero() && is_unread {
                 session.due_at = session.due_at.min(now);
-                is_any_due = true;
             }
             let uncertain = unheard.min(unread).max(unconfirmed.unwrap_or_default());
             for stream in &session.streams {
@@ -307,9 +308,6 @@ impl OpenStreams {
                     stream.cut(DenyReason::StoreUnavailable);
                 }
             }
-        }
-        if is_any_due {
-            self.due.notify_one();
         }
     }
 

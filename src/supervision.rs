@@ -28,7 +28,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// sessions of a subject that started before its cut-off have ended).
 const CUT_OFF_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of concurrent reads of the store.
-const MAX_CONCURRENT_READS: usize = 64;
+const MAX_CONCURRENT_READS: usize = 128;
+/// The pause between two rounds. Each round examines all sessions with streams, and each finished read starts a round.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The parts that the supervisor uses. A reload of the configuration replaces them.
 #[derive(Clone)]
@@ -60,6 +62,7 @@ pub async fn run(supervisor: Live<Supervisor>, stop: CancellationToken) {
             () = current.streams.wait_until_due() => {}
             () = tokio::time::sleep(TICK) => {}
         }
+        tokio::time::sleep(MIN_PAUSE).await;
     }
 }
 

@@ -170,3 +170,22 @@ fn all_sessions_are_due_after_lost_invalidations() {
     registry.caught_up_to(steady.now());
     assert_eq!(registry.take_due(START.plus(SECOND), 100).len(), 1);
 }
+
+/// A second decision would only repeat the question to a store that does not answer.
+#[test]
+fn a_session_is_not_due_again_during_its_decision_while_ends_are_not_heard() {
+    let (steady, registry, guard) = open_with_replicas();
+    let later = START.plus(5 * SECOND);
+    steady.set(later);
+    registry.cut_uncertain(later);
+    let session = guard.stream().session;
+    assert_eq!(registry.take_due(later, 100), [session]);
+    for _ in 0..3 {
+        registry.cut_uncertain(later);
+        assert!(registry.take_due(later, 100).is_empty());
+    }
+    registry.mark_unconfirmed(session, later, later.plus(SECOND));
+    registry.cut_uncertain(later);
+    assert!(registry.take_due(later, 100).is_empty());
+    assert_eq!(registry.take_due(later.plus(SECOND), 100), [session]);
+}

@@ -13,7 +13,7 @@ use crate::cells::{Cells, body};
 use crate::fronts::Front;
 use crate::support::curfew::Setup;
 use crate::support::redis::RedisServer;
-use crate::websocket::{exchange, open, read_end};
+use crate::websocket::{exchange, open, open_with, read_end};
 
 #[tokio::test]
 async fn a_websocket_ends_with_its_session() {
@@ -225,4 +225,51 @@ async fn a_client_that_does_not_read_is_disconnected() {
     cells.curfew.revoke(&cells.session).await;
     let cuts = cells.curfew.wait_for_audit_events("stream.cut", 1).await;
     assert_eq!(cuts[0]["curfew.stream.kind"], "transfer");
+}
+
+/// With one core, a task that never waits would block the whole process.
+#[tokio::test]
+async fn a_pause_of_redis_neither_blocks_curfew_nor_cuts_a_stream() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url()).default_store_timeouts();
+    let cells = Cells::start_with(setup.on_a_single_core(), "").await;
+    let cell = cells.all().next().unwrap();
+    let mut sockets = Vec::new();
+    // More sessions than the supervisor reads at the same time.
+    for number in 0..200 {
+        let session = cells.curfew.sign_in(&format!("user-{number}")).await;
+        let cookie = session.cookie();
+        let socket = open_with(&cell, "/ws", "websocket", |mut request| {
+            let headers = request.headers_mut().unwrap();
+            headers.insert("cookie", cookie.parse().unwrap());
+            request
+        });
+        sockets.push((session, socket.await));
+    }
+    let cpu = || {
+        let stat = format!("/proc/{}/stat", cells.curfew.process_id());
+        let stat = std::fs::read_to_string(stat).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let fields: Vec<u64> = fields.split(' ').filter_map(|it| it.parse().ok()).collect();
+        // The fields after the state: user time and system time are the 11th and the 12th, in hundredths of a second.
+        (fields[10] + fields[11]) as f64 / 100.0
+    };
+    redis.freeze();
+    let (before, start) = (cpu(), std::time::Instant::now());
+    while start.elapsed() < Duration::from_secs(10) {
+        let answer = tokio::time::timeout(Duration::from_secs(20), cells.curfew.get_ops("/livez"));
+        let (status, _) = answer
+            .await
+            .expect("Curfew must answer while Redis does not");
+        assert_eq!(status, 200);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let used = cpu() - before;
+    assert!(used < 5.0, "Curfew used {used} s of CPU time in 10 s");
+    redis.thaw();
+    for (session, socket) in &mut sockets {
+        exchange(socket).await;
+        cells.curfew.revoke(session).await;
+        assert_eq!(read_end(socket).await, b"\x88\x09\x03\xf0revoked");
+    }
 }
