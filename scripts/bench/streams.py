@@ -5,6 +5,7 @@ Each comparison with NGINX is one run with interleaved rounds. Writes target/ben
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import time
@@ -261,6 +262,47 @@ def measure_cuts(load, program, keys, application, count):
     return results
 
 
+def count_streams(curfew):
+    """Returns the number of open WebSockets, and of streams that were cut."""
+    metrics = curfew.metrics()
+    cut = sum(it for name, it in metrics.items() if name.startswith("curfew_streams_cut_total"))
+    return int(metrics['curfew_streams_open{kind="websocket"}']), int(cut)
+
+
+def measure_survival(load, program, keys, application, count):
+    """Opens WebSockets over two replicas. Reloads the configuration, and then stops Redis for ten seconds, as in a
+    fail-over. Returns how many streams were open and cut after each."""
+    redis = Redis("--maxmemory-policy", "noeviction")
+    replicas = [start_curfew(program, keys, application, STORE__URL=redis.url) for _ in range(2)]
+    time.sleep(2)
+    tokens = start_sessions(load, replicas[0], 500)
+    holders = []
+    for replica in replicas:
+        words = [load, "stream-hold", replica.address("proxy"), tokens, str(count // 2)]
+        holders.append(Process(words, OTHER_CORES, stdout=subprocess.PIPE, text=True))
+    for holder in holders:
+        if holder.popen.stdout.readline() != "open\n":
+            raise SystemExit("could not open the WebSockets")
+
+    def total():
+        counts = [count_streams(replica) for replica in replicas]
+        return {"open": sum(it[0] for it in counts), "cut": sum(it[1] for it in counts)}
+
+    results = {"before": total()}
+    for replica in replicas:
+        replica.popen.send_signal(signal.SIGHUP)
+    time.sleep(5)
+    results["reload"] = total()
+    redis.popen.send_signal(signal.SIGSTOP)
+    time.sleep(10)
+    redis.popen.send_signal(signal.SIGCONT)
+    time.sleep(5)
+    results["fail_over"] = total()
+    for process in [*holders, *replicas, redis]:
+        process.stop()
+    return results
+
+
 def table(results):
     rows = []
     for proxy, cut in results.get("cuts", {}).items():
@@ -271,6 +313,11 @@ def table(results):
         rows.append(
             (f"memory per idle WebSocket ({memory['streams']} open)", f"{memory['bytes_per_websocket'] / 1024:.1f} KiB")
         )
+    survival = results.get("survival")
+    if survival:
+        for name, what in (("reload", "a reload"), ("fail_over", "10 s without Redis")):
+            values = f"{survival[name]['open']} of {survival['before']['open']} open, {survival[name]['cut']} cut"
+            rows.append((f"streams after {what}, two replicas", values))
     relay = results.get("relay")
     if relay:
         ratio = relay["curfew_cpu_per_gb"] / relay["nginx_cpu_per_gb"]
@@ -296,7 +343,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--websockets", type=int, default=9000)
     parser.add_argument("--cut-streams", type=int, default=1000)
-    parser.add_argument("--only", nargs="*", default=["relay", "requests", "latency", "memory", "cuts"])
+    parser.add_argument("--only", nargs="*", default=["relay", "requests", "latency", "memory", "survival", "cuts"])
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     programs = build_programs()
@@ -327,6 +374,9 @@ def main():
     if "memory" in options.only:
         results["memory"] = measure_memory(load, program, keys, application.address, options.websockets)
         print(results["memory"], flush=True)
+    if "survival" in options.only:
+        results["survival"] = measure_survival(load, program, keys, application.address, options.cut_streams)
+        print(results["survival"], flush=True)
     if "cuts" in options.only:
         results["cuts"] = measure_cuts(load, program, keys, application.address, options.cut_streams)
     (WORK / "streams.json").write_text(json.dumps(results, indent=2) + "\n")

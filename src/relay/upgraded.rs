@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -106,21 +106,41 @@ where
 {
     /// Copies both directions until both have ended.
     async fn copy(&mut self, guard: Option<&StreamGuard>) -> io::Result<()> {
-        let is_websocket = self.kind == UpgradeKind::WebSocket;
-        let Self {
-            client,
-            upstream,
-            to_upstream,
-            to_client,
-            from_client,
-            to_client_frames,
-            ..
-        } = self;
-        poll_fn(|context| {
-            let (client_side, upstream_side) = (Pin::new(&mut *client), Pin::new(&mut *upstream));
-            let up = to_upstream.poll_copy(context, client_side, upstream_side, |bytes| {
+        let mut up_error = None;
+        let copied = poll_fn(|context| -> Poll<io::Result<()>> {
+            let up = self.poll_up(context, guard);
+            if let Poll::Ready(Err(error)) = up {
+                up_error = Some(error);
+                return Poll::Ready(Ok(()));
+            }
+            match (up, self.poll_down(context, guard)?) {
+                (Poll::Ready(_), Poll::Ready(())) => Poll::Ready(Ok(())),
+                _ => Poll::Pending,
+            }
+        });
+        copied.await?;
+        let Some(error) = up_error else {
+            return Ok(());
+        };
+        // An application can send its last message and close the connection while the client still sends.
+        let rest = poll_fn(|context| self.poll_down(context, guard));
+        let _ = tokio::time::timeout(CUT_TIMEOUT, rest).await;
+        Err(error)
+    }
+
+    /// Copies from the client to the application.
+    fn poll_up(
+        &mut self,
+        context: &mut Context<'_>,
+        guard: Option<&StreamGuard>,
+    ) -> Poll<io::Result<()>> {
+        let (client, upstream) = (Pin::new(&mut self.client), Pin::new(&mut self.upstream));
+        let (from_client, kind) = (&mut self.from_client, self.kind);
+        self.to_upstream
+            .poll_copy(context, client, upstream, |bytes| {
                 let heartbeats = guard.and_then(StreamGuard::heartbeats);
                 let is_heartbeat = heartbeats.map(|it| move |message: &[u8]| it.matches(message));
+                let is_websocket = kind == UpgradeKind::WebSocket;
                 let counts = !is_websocket || from_client.scan(bytes, is_heartbeat);
                 if let Some(guard) = guard {
                     guard.count_from_client(bytes.len());
@@ -128,22 +148,26 @@ where
                         guard.record_client_data();
                     }
                 }
-            })?;
-            let (client_side, upstream_side) = (Pin::new(&mut *client), Pin::new(&mut *upstream));
-            let down = to_client.poll_copy(context, upstream_side, client_side, |bytes| {
+            })
+    }
+
+    /// Copies from the application to the client.
+    fn poll_down(
+        &mut self,
+        context: &mut Context<'_>,
+        guard: Option<&StreamGuard>,
+    ) -> Poll<io::Result<()>> {
+        let (client, upstream) = (Pin::new(&mut self.client), Pin::new(&mut self.upstream));
+        let (frames, kind) = (&mut self.to_client_frames, self.kind);
+        self.to_client
+            .poll_copy(context, upstream, client, |bytes| {
                 if let Some(guard) = guard {
                     guard.count_to_client(bytes.len());
                 }
-                if is_websocket {
-                    to_client_frames.scan(bytes, |_| ());
+                if kind == UpgradeKind::WebSocket {
+                    frames.scan(bytes, |_| ());
                 }
-            })?;
-            match (up, down) {
-                (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
-                _ => Poll::Pending,
-            }
-        })
-        .await
+            })
     }
 
     /// Ends both connections after a cut. Both sides of a WebSocket get a Close frame at the end of the current frame.

@@ -90,6 +90,14 @@ fn the_labels_equal_the_file() {
         .as_array()
         .unwrap();
     assert!(command.contains(&json!(flag)), "{command:?}");
+    let transport = &static_configuration["entryPoints"]["web"]["transport"];
+    let flag = format!(
+        "--entryPoints.web.transport.respondingTimeouts.readTimeout={}",
+        transport["respondingTimeouts"]["readTimeout"]
+            .as_str()
+            .unwrap()
+    );
+    assert!(command.contains(&json!(flag)), "{command:?}");
 }
 
 #[test]

@@ -36,6 +36,10 @@ impl TargetKind {
     pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::H2c, Self::Unix];
 }
 
+/// The slow answer: its number of chunks of 1,000 bytes, and the time between two chunks.
+pub const SLOW_CHUNKS: u64 = 60;
+pub const SLOW_INTERVAL: Duration = Duration::from_secs(1);
+
 type AnswerBody = BoxBody<Bytes, std::io::Error>;
 
 /// The heads of the requests that the application has received.
@@ -195,6 +199,17 @@ async fn answer(mut request: Request<Incoming>, received: &ReceivedHeads) -> Res
             let response = response.header("content-type", "text/event-stream");
             return response
                 .body(BodyExt::boxed(StreamBody::new(events)))
+                .unwrap();
+        }
+        "/slow" => {
+            let chunks = stream::unfold(0, async |sent: u64| {
+                tokio::time::sleep(SLOW_INTERVAL).await;
+                (sent < SLOW_CHUNKS)
+                    .then(|| (Ok(Frame::data(Bytes::from(vec![b'x'; 1000]))), sent + 1))
+            });
+            let response = response.header("content-length", SLOW_CHUNKS * 1000);
+            return response
+                .body(BodyExt::boxed(StreamBody::new(chunks)))
                 .unwrap();
         }
         "/endless" => {

@@ -25,7 +25,7 @@ enum Running {
 }
 
 /// Starts a proxy with the rendered files.
-fn start(proxy: Proxy, addresses: RenderAddresses) -> (SocketAddr, Running) {
+fn start(proxy: Proxy, addresses: RenderAddresses, idle: Duration) -> (SocketAddr, Running) {
     let address = loopback(free_port());
     let listen = match proxy {
         Proxy::Nginx => addresses.listen.clone(),
@@ -36,7 +36,7 @@ fn start(proxy: Proxy, addresses: RenderAddresses) -> (SocketAddr, Running) {
         ..addresses
     };
     let limits = RenderLimits {
-        idle: Some(Duration::from_secs(900)),
+        idle: Some(idle),
         absolute: Duration::from_secs(12 * 3600),
     };
     let files = render(proxy, &addresses, &limits, deploy_file).unwrap();
@@ -76,7 +76,7 @@ fn start(proxy: Proxy, addresses: RenderAddresses) -> (SocketAddr, Running) {
 }
 
 /// Sends a request over HTTP/1.1, and reads the head of the answer.
-async fn request(
+pub async fn request(
     address: SocketAddr,
     path: &str,
     cookie: &str,
@@ -100,18 +100,23 @@ fn is_from_curfew(request: &http::request::Parts) -> bool {
 }
 
 /// A proxy before Curfew and an application.
-struct Route {
+pub struct Route {
     setup: Setup,
-    curfew: Curfew,
+    pub curfew: Curfew,
     application: Application,
-    address: SocketAddr,
+    pub address: SocketAddr,
     _proxy: Running,
     _file: NamedTempFile,
 }
 
 impl Route {
-    /// Starts all three. With `ends_streams`, the proxy sends streams to Curfew.
+    /// Starts all three, with an idle limit of 15 minutes. With `ends_streams`, the proxy sends streams to Curfew.
     async fn start(proxy: Proxy, ends_streams: bool) -> Self {
+        Self::start_with(proxy, ends_streams, Duration::from_secs(900)).await
+    }
+
+    /// Starts all three. `idle` is the idle limit in the files of the proxy.
+    pub async fn start_with(proxy: Proxy, ends_streams: bool, idle: Duration) -> Self {
         install_provider();
         let application = Application::start(TargetKind::Http, &Certificates::generate()).await;
         let [streams, spoe, grpc] = [(); 3].map(|()| loopback(free_port()));
@@ -148,7 +153,7 @@ impl Route {
             streams: ends_streams.then(|| streams.to_string()),
             ..RenderAddresses::default()
         };
-        let (address, running) = start(proxy, addresses);
+        let (address, running) = start(proxy, addresses, idle);
         // Traefik reads its second file after it listens.
         eventually("the proxy asks Curfew", async || {
             let (_, head) = request(address, "/x", "a=b", "connection: close\r\n").await;

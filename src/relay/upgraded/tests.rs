@@ -150,3 +150,51 @@ async fn only_data_of_the_client_counts_as_activity() {
         assert_eq!(is_active, counts, "{kind:?} {bytes:?}");
     }
 }
+
+/// Fails each write, as a connection does that the other side has reset.
+struct FailsWrites(DuplexStream);
+
+impl AsyncRead for FailsWrites {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for FailsWrites {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The application sends its last message, and closes the connection while the client still sends.
+#[tokio::test]
+async fn the_last_bytes_of_an_application_that_resets_reach_the_client() {
+    let (mut client, client_side) = duplex(1000);
+    let (mut upstream, upstream_side) = duplex(1000);
+    client.write_all(b"\x81\x81maskx").await.unwrap();
+    upstream.write_all(b"\x81\x04last").await.unwrap();
+    drop(upstream);
+    let relay = relay_upgraded(
+        client_side,
+        FailsWrites(upstream_side),
+        UpgradeKind::WebSocket,
+        None,
+    );
+    let result = tokio::time::timeout(Duration::from_secs(20), relay)
+        .await
+        .unwrap();
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(read_all(&mut client).await, b"\x81\x04last");
+}
