@@ -72,7 +72,8 @@ impl Bench {
         for bytes in &connections {
             let text = bytes.escape_ascii();
             let requests = recorder::parse_strictly(bytes);
-            let requests = requests.unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+            assert!(requests.is_ok(), "{name}: {requests:?}\n{text}");
+            let requests = requests.unwrap();
             for target in &requests {
                 assert!(
                     !target.contains(SMUGGLED),
