@@ -52,22 +52,9 @@ pub fn envoy_address(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
-/// Removes `# ` from the comment lines that follow the comment line `marker`.
+/// Removes the comment sign from the lines after the comment `marker`, as `curfew render` does. Panics if there is no such comment.
 pub fn uncomment(text: &str, marker: &str) -> String {
-    let mut inside = false;
-    let lines = text.lines().map(|line| {
-        let comment = line.trim_start().strip_prefix("# ");
-        let is_marker = comment == Some(marker);
-        inside = is_marker || (inside && comment.is_some());
-        match comment {
-            Some(comment) if inside && !is_marker => {
-                let indentation = line.len() - line.trim_start().len();
-                format!("{}{comment}\n", " ".repeat(indentation))
-            }
-            _ => format!("{line}\n"),
-        }
-    });
-    let uncommented: String = lines.collect();
+    let uncommented = ::curfew::render::uncomment(text, marker);
     assert_ne!(uncommented, text, "no commented lines after {marker}");
     uncommented
 }

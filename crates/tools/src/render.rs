@@ -14,6 +14,8 @@ use addresses::set_addresses;
 use streams::send_streams_to_curfew;
 use time_limits::set_time_limits;
 
+pub use streams::uncomment;
+
 /// A supported proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Proxy {

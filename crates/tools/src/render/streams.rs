@@ -22,19 +22,23 @@ pub(super) fn send_streams_to_curfew(
         }
         (Proxy::Nginx | Proxy::IngressNginx | Proxy::Oauth2Proxy, _)
         | (_, "curfew-spoe.conf" | "traefik.yaml") => Ok(text.to_owned()),
-        _ if text.contains(MARKER) => Ok(uncomment(text)),
+        _ if text.contains(MARKER) => {
+            Ok(uncomment(text, MARKER).replace(MARKER, "Curfew ends streams with their session:"))
+        }
         _ => Err(AnchorError(MARKER)),
     }
 }
 
-/// Removes the comment sign from the lines after each [`MARKER`].
-fn uncomment(text: &str) -> String {
+/// Removes the comment sign from the lines after each comment with the text `marker`, until the next line that is not a
+/// comment.
+#[must_use]
+pub fn uncomment(text: &str, marker: &str) -> String {
     let mut is_after_marker = false;
     let lines = text.lines().map(|line| {
         let comment = line.trim_start().strip_prefix("# ");
-        if comment == Some(MARKER) {
+        if comment == Some(marker) {
             is_after_marker = true;
-            return line.replace(MARKER, "Curfew ends streams with their session:");
+            return line.to_owned();
         }
         is_after_marker &= comment.is_some();
         match comment {
