@@ -39,7 +39,7 @@ use crate::live::Live;
 use crate::logout::ReplayCache;
 use crate::ops::Ops;
 use crate::policy::{Contract, OnStoreFailure, Policies};
-use crate::proxy::UpstreamError;
+use crate::proxy::{UpstreamError, check_upstreams};
 use crate::revalidation;
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
@@ -247,9 +247,10 @@ impl App {
         let supervisor = live_assembly.supervisor.clone();
         background.spawn(async move |stop| supervision::run(supervisor, stop).await);
         let upstreams = live_assembly.upstreams.clone();
-        let context = (Arc::clone(&metrics), Arc::clone(&diagnostics));
+        let health_metrics = Arc::clone(&metrics);
+        let health_diagnostics = Arc::clone(&diagnostics);
         background.spawn(async move |stop| {
-            crate::proxy::check_upstreams(upstreams, context.0, context.1, stop).await;
+            check_upstreams(upstreams, health_metrics, health_diagnostics, stop).await;
         });
         let contracts = live_assembly.contracts.clone();
         let recorded_contracts = contracts.clone();

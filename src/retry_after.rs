@@ -23,6 +23,14 @@ pub fn reconnection_time() -> Duration {
     Duration::from_secs(u64::from(min)) + range * u32::from(random_byte()) / u32::from(u8::MAX)
 }
 
+/// Whether a header has a value of [`retry_after`].
+#[cfg(test)]
+pub(crate) fn is_retry_after(value: &HeaderValue) -> bool {
+    let seconds = value.to_str().ok().and_then(|it| it.parse().ok());
+    let (min, max) = WAIT_SECONDS;
+    seconds.is_some_and(|seconds: u8| (min..=max).contains(&seconds))
+}
+
 fn random_byte() -> u8 {
     let mut byte = [0; 1];
     // Without random numbers, all clients wait for the shortest time.
