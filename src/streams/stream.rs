@@ -236,12 +236,15 @@ impl StreamGuard {
         self.stream.cut.clone()
     }
 
-    /// Returns the messages of a WebSocket that do not count as activity; `None` if there are none.
+    /// Returns the messages of a WebSocket that do not count as activity; `None` if the relay need not recognise them,
+    /// because there are none, or because nothing counts.
     #[must_use]
     pub fn heartbeats(&self) -> Option<Heartbeats> {
         let terms = self.stream.terms.lock();
-        let heartbeats = &terms.settings.heartbeats;
-        (!heartbeats.is_empty()).then(|| heartbeats.clone())
+        let settings = &terms.settings;
+        let is_needed =
+            settings.activity == StreamActivity::ClientData && !settings.heartbeats.is_empty();
+        is_needed.then(|| settings.heartbeats.clone())
     }
 
     /// Counts bytes from the client.

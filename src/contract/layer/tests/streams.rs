@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::actor::Actor;
+use crate::policy::{Heartbeats, Policies, Rulebook, StreamActivity};
+use crate::testing::policy_name;
 
 /// An application with a WebSocket that returns all bytes, and an event stream that never ends.
 async fn application(mut request: Request<Body>) -> Response {
@@ -55,7 +57,10 @@ async fn application(mut request: Request<Body>) -> Response {
         }
         "/offered" => {
             let is_offered = request.extensions().get::<OnUpgrade>().is_some();
-            let response = HttpResponse::builder().header("x-offered", is_offered.to_string());
+            let has_extensions = request.headers().contains_key("sec-websocket-extensions");
+            let response = HttpResponse::builder()
+                .header("x-offered", is_offered.to_string())
+                .header("x-extensions", has_extensions.to_string());
             response.body(Body::empty()).unwrap()
         }
         "/silent" => std::future::pending().await,
@@ -225,6 +230,37 @@ async fn a_websocket_over_http_2_ends_with_its_session() {
     let mut end = Vec::new();
     client.read_to_end(&mut end).await.unwrap();
     assert_eq!(end, b"\x88\x09\x03\xf0revoked");
+}
+
+/// The layer cannot recognise the heartbeats in compressed messages.
+#[tokio::test]
+async fn compression_is_not_offered_to_the_service_where_heartbeats_are_configured() {
+    for (activity, has_extensions) in [
+        (StreamActivity::ClientData, false),
+        // Nothing counts, so the layer need not recognise heartbeats.
+        (StreamActivity::Off, true),
+    ] {
+        let fixture = Fixture::with(|contracts| {
+            let rulebook = &contracts.checker.rulebook;
+            let policies = rulebook.policies.iter();
+            let policies = policies.map(|(name, policy)| {
+                let mut policy = policy.clone();
+                policy.streams.activity = activity;
+                policy.streams.heartbeats = Heartbeats::parse(["mqtt"]).unwrap();
+                (name.clone(), policy)
+            });
+            let policies = Policies::new(policies.collect(), policy_name("default")).unwrap();
+            let mut rulebook = Rulebook::clone(rulebook);
+            rulebook.policies = Arc::new(policies);
+            contracts.checker.rulebook = Arc::new(rulebook);
+        });
+        let fixture = fixture.await;
+        let address = serve(&fixture, false).await;
+        let lines = format!("{UPGRADE}sec-websocket-extensions: permessage-deflate\r\n");
+        let (_, head) = request(&fixture, address, "/offered", &lines).await;
+        let expected = format!("\r\nx-extensions: {has_extensions}\r\n");
+        assert!(head.contains(&expected), "{activity:?}: {head}");
+    }
 }
 
 #[tokio::test]
