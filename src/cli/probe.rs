@@ -256,7 +256,12 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         let why = "--subject is needed, because only the admin API revokes";
         report.add_unknown("a revocation ends the streams", why);
     }
-    if !args.streams.is_empty() {
+    if args.streams.is_empty() {
+        report.add_unknown(
+            "streams end with their session",
+            "not checked: --stream names none",
+        );
+    } else {
         check_sign_out(args, &client, api.as_ref(), &mut report).await?;
     }
     Ok(report)
