@@ -1,6 +1,7 @@
 //! One Curfew in front of an application of each kind.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::Bytes;
 use http::Request;
@@ -24,6 +25,14 @@ pub struct Cells {
     pub applications: Vec<(TargetKind, Application)>,
     /// Curfew reads these files again at a reload.
     _files: (tempfile::TempDir, Certificates),
+}
+
+/// Starts Curfew with the proxy listener and a configuration file. Returns the address of this listener.
+pub fn start_proxy(setup: Setup, config_file: &Path) -> (Curfew, SocketAddr) {
+    let proxy = loopback(free_port());
+    let setup = setup.config_file(config_file);
+    let curfew = setup.set("LISTEN__PROXY", &proxy.to_string()).start();
+    (curfew, proxy)
 }
 
 impl Cells {
@@ -52,11 +61,7 @@ impl Cells {
         }
         let path = directory.path().join("curfew.yaml");
         std::fs::write(&path, yaml).unwrap();
-        let proxy = loopback(free_port());
-        let curfew = setup
-            .config_file(&path)
-            .set("LISTEN__PROXY", &proxy.to_string())
-            .start();
+        let (curfew, proxy) = start_proxy(setup, &path);
         let session = curfew.sign_in("alice").await;
         Self {
             curfew,

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use crate::application::{Application, TargetKind};
+use crate::cells::start_proxy;
 use crate::support::curfew::Setup;
 use crate::support::deployment::installed_path;
 use crate::support::tls::{Certificates, install_provider};
-use crate::support::{free_port, loopback};
 
 /// The cases that fail, and why.
 const KNOWN_FAILURES: [(&str, &str); 2] = [
@@ -30,11 +30,7 @@ async fn the_proxy_listener_conforms_to_http_2() {
     let upstream = format!("{{host: 127.0.0.1, target: '{}'}}", application.target);
     let yaml = format!("rules: [{{access: public}}]\nproxy: {{upstreams: [{upstream}]}}\n");
     std::fs::write(&file, yaml).unwrap();
-    let proxy = loopback(free_port());
-    let _curfew = Setup::memory()
-        .config_file(&file)
-        .set("LISTEN__PROXY", &proxy.to_string())
-        .start();
+    let (_curfew, proxy) = start_proxy(Setup::memory(), &file);
     let report = directory.path().join("report.xml");
     let mut command = Command::new(installed_path("h2spec"));
     command

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::cells::start_proxy;
 use crate::support::curfew::{Setup, client};
-use crate::support::{eventually, free_port, loopback};
+use crate::support::eventually;
 
 /// Starts an application that answers each request with a status, and returns its address.
 async fn start_application(status: Arc<AtomicU16>) -> String {
@@ -52,11 +53,7 @@ async fn an_unhealthy_application_gets_no_requests() {
         std::fs::write(file.path(), yaml).unwrap();
     };
     write_target(&address);
-    let proxy = loopback(free_port());
-    let curfew = Setup::memory()
-        .config_file(file.path())
-        .set("LISTEN__PROXY", &proxy.to_string())
-        .start();
+    let (curfew, proxy) = start_proxy(Setup::memory(), file.path());
     let session = curfew.sign_in("alice").await;
     let send = async |cookie: String| {
         let request = client()

@@ -44,6 +44,9 @@ fn start(proxy: Proxy, addresses: RenderAddresses, idle: Duration) -> (SocketAdd
     let mut command = match proxy {
         Proxy::Nginx => {
             let text: String = files.into_iter().map(|(_, text)| text).collect();
+            // The comment of the map names this line as an example.
+            let map = "map $uri $path_upstream {\n";
+            let text = text.replace(map, &format!("{map}    ~^/events/ curfew_proxy;\n"));
             let nginx = Nginx::start_with_configuration(&text, "");
             return (nginx.address, Running::Nginx { _server: nginx });
         }
@@ -294,6 +297,12 @@ async fn assert_route(name: &str, route: Route) {
             !is_from_curfew(&received),
             "{name}: only streams go to Curfew"
         );
+    }
+    if name == "Nginx" {
+        let lines = "connection: close\r\n";
+        let (_, head) = request(address, "/events/x", &other.cookie(), lines).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{name}: {head}");
+        assert!(is_from_curfew(&application.last_request().0), "{name}");
     }
     curfew.revoke(&other).await;
     for (accept, mut stream) in streams {

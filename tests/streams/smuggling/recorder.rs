@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-type Connections = Arc<Mutex<Vec<Vec<u8>>>>;
+/// A connection on which nothing arrives for this time has sent its request.
+pub const SILENCE: Duration = Duration::from_secs(2);
 
 pub struct Recorder {
     pub address: SocketAddr,
-    connections: Connections,
+    connections: Arc<Mutex<JoinSet<Vec<u8>>>>,
 }
 
 impl Recorder {
@@ -19,37 +21,12 @@ impl Recorder {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Connections::default();
-        let recorded = Arc::clone(&connections);
+        let connections = Arc::new(Mutex::new(JoinSet::new()));
+        let accepted = Arc::clone(&connections);
         tokio::spawn(async move {
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let recorded = Arc::clone(&recorded);
-                tokio::spawn(async move {
-                    let index = {
-                        let mut all = recorded.lock().unwrap();
-                        all.push(Vec::new());
-                        all.len() - 1
-                    };
-                    let mut buffer = [0; 16 * 1024];
-                    // All bytes of a request arrive before the silence.
-                    loop {
-                        let reading = stream.read(&mut buffer);
-                        match tokio::time::timeout(Duration::from_millis(100), reading).await {
-                            Ok(Ok(length)) if length > 0 => {
-                                if let Some(bytes) = recorded.lock().unwrap().get_mut(index) {
-                                    bytes.extend(&buffer[..length]);
-                                }
-                            }
-                            _ => break,
-                        }
-                    }
-                    let _ = stream
-                        .write_all(
-                            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
-                        )
-                        .await;
-                });
+                let (stream, _) = listener.accept().await.unwrap();
+                accepted.lock().unwrap().spawn(record(stream));
             }
         });
         Self {
@@ -58,11 +35,29 @@ impl Recorder {
         }
     }
 
-    /// Returns the bytes of all connections with a request, and forgets them.
-    pub fn take(&self) -> Vec<Vec<u8>> {
-        let all = std::mem::take(&mut *self.connections.lock().unwrap());
-        all.into_iter().filter(|bytes| !bytes.is_empty()).collect()
+    /// Waits until all connections have ended. Returns the bytes of each connection with a request.
+    pub async fn finish(&self) -> Vec<Vec<u8>> {
+        let connections = std::mem::take(&mut *self.connections.lock().unwrap());
+        let mut all = connections.join_all().await;
+        all.retain(|bytes| !bytes.is_empty());
+        all
     }
+}
+
+/// Reads until the silence, and then answers.
+async fn record(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let reading = stream.read(&mut buffer);
+        match tokio::time::timeout(SILENCE, reading).await {
+            Ok(Ok(length)) if length > 0 => bytes.extend(&buffer[..length]),
+            _ => break,
+        }
+    }
+    let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    let _ = stream.write_all(answer.as_bytes()).await;
+    bytes
 }
 
 /// Parses the requests of a connection. Returns the method and the target of each. An incomplete last body is allowed,
