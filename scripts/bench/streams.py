@@ -200,6 +200,7 @@ def render(program, proxy, listen, replica, application):
     words = [program, "render", proxy, "--listen", listen, "--directory", str(directory)]
     for name in ("check", "grpc", "spoe"):
         words += [f"--{name}", replica.address(name)]
+    # The measurement does not use the listener `browser`, which is off.
     words += ["--browser", replica.address("check"), "--application", application]
     words += ["--streams", replica.address("proxy")]
     environment = {"CURFEW__POLICIES__DEFAULT__IDLE": "15m"}
