@@ -66,16 +66,20 @@ async fn the_probe_passes_with_the_delivered_file() {
         ),
         "{report}"
     );
-    // The stack has no sign-in page, so the probe cannot check it.
+    // The stack has no sign-in page, and the arguments name no stream, so the probe cannot check these.
     let last_line = "sessions end on time here; steps marked ? were not checked\n";
     assert!(report.ends_with(last_line), "{report}");
     assert!(
         report.contains("not checked: the denial (401) does not redirect to a sign-in page"),
         "{report}"
     );
+    assert!(
+        report.contains("?     streams end with their session: not checked: --stream names none\n"),
+        "{report}"
+    );
     let junit_report = std::fs::read_to_string(junit_report).unwrap();
     assert!(
-        junit_report.contains("failures=\"0\" skipped=\"1\"")
+        junit_report.contains("failures=\"0\" skipped=\"2\"")
             && junit_report.matches("<testcase").count() >= 14,
         "{junit_report}"
     );
