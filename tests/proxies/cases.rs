@@ -10,6 +10,7 @@ mod probe;
 mod protocols;
 mod rules;
 mod sessions;
+mod streams;
 mod traffic;
 
 use std::pin::Pin;
@@ -84,6 +85,8 @@ pub const CASES: &[Case] = cases![
     "30" "`curfew probe` finds that idle sessions end" probe::finds_no_fault,
     "31" "`curfew probe` fails where the proxy's file is broken" probe::finds_faults,
     "28" "Another policy applies if you follow the comment in the file" sessions::other_policy,
+    "32a" "A WebSocket, in any spelling, ends with its session if the file sends streams to Curfew" streams::web_socket_ends,
+    "32b" "An event stream ends with its session if the file sends streams to Curfew" streams::event_stream_ends,
     "29" "A browser gets the session's remaining time, keeps it alive, and signs out" browser::endpoints,
     "29b" "However a path is written, a browser gets no answer of a check" browser::no_answer_of_a_check,
     "19b" "While Curfew hangs, requests are denied; when it continues, they are allowed again" failure::curfew_hangs,

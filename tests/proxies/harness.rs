@@ -1,11 +1,11 @@
 //! Starts one kind of proxy, and the servers behind it: Curfew, Redis and a backend.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -28,9 +28,14 @@ pub const RULED_HOST: &str = "ruled.example.com";
 /// The host whose requests have the cookie of a delegated service.
 pub const DELEGATED_HOST: &str = "delegated.example.com";
 
-/// Returns the path of the file with Curfew's rules.
-fn rules_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxies/rules.yaml")
+/// Writes Curfew's configuration: `further` lines, and the application behind the proxy listener.
+pub fn write_configuration(further: &str, application: SocketAddr) -> NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let proxy = format!(
+        "proxy:\n  trusted_proxies: [127.0.0.1]\n  upstreams: [{{host: {HOST}, target: 'http://{application}'}}]\n"
+    );
+    std::fs::write(file.path(), format!("{further}\n{proxy}")).unwrap();
+    file
 }
 
 pub struct Harness {
@@ -41,10 +46,14 @@ pub struct Harness {
     pub proxy: Proxy,
     /// Records the bytes between the proxy and Curfew.
     pub tap: RecordingProxy,
+    /// Curfew's proxy listener.
+    pub streams: SocketAddr,
     /// The key for Curfew's tokens.
     pub key: String,
     client: reqwest::Client,
     client_http2: reqwest::Client,
+    /// Curfew reads this file again at a reload.
+    _config: NamedTempFile,
 }
 
 /// The answer that a client receives.
@@ -75,6 +84,9 @@ impl Harness {
     pub async fn start(kind: ProxyKind) -> Self {
         let redis = RedisServer::start();
         let service = start_delegated_service().await;
+        let backend = Backend::start().await;
+        let streams = loopback(free_port());
+        let config = write_configuration(include_str!("rules.yaml"), backend.address);
         let setup = Setup::redis(&redis.url())
             .limits(IDLE, ABSOLUTE)
             .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)
@@ -87,12 +99,12 @@ impl Harness {
             .set("POLICIES__BOUND__BIND", "address,user_agent")
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
-            .config_file(&rules_path())
+            .set("LISTEN__PROXY", &streams.to_string())
+            .config_file(config.path())
             // Many proxies share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms")
             .set("STORE__CHECK_TIMEOUT", "500ms");
         let curfew = setup.start();
-        let backend = Backend::start().await;
         let check_address = match kind.contract {
             "ext-authz-grpc" => curfew.grpc.unwrap(),
             "spoe" => curfew.spoe.unwrap(),
@@ -105,6 +117,7 @@ impl Harness {
             grpc: tap.address,
             spoe: tap.address,
             application: backend.address,
+            streams: None,
             public: None,
             certificate: None,
             policy: None,
@@ -122,7 +135,9 @@ impl Harness {
             backend,
             proxy,
             tap,
+            streams,
             key: setup.key,
+            _config: config,
             client: client().build().unwrap(),
             client_http2: client()
                 .http2_prior_knowledge()
@@ -159,6 +174,15 @@ impl Harness {
         self.wait_until_ready().await;
     }
 
+    /// Restarts the proxy with a file that sends streams to Curfew.
+    pub async fn restart_with_streams(&mut self) {
+        self.proxy = (self.kind.start)(&Upstreams {
+            streams: Some(self.streams),
+            ..self.upstreams(&[])
+        });
+        self.wait_until_ready().await;
+    }
+
     /// Restarts the proxy with these replacements in its file. The proxy cannot reach Curfew.
     pub fn restart_without_curfew(&mut self, mistake: Replacements) {
         let unused_address = loopback(free_port());
@@ -177,6 +201,7 @@ impl Harness {
             grpc: self.curfew.grpc.unwrap(),
             spoe: self.curfew.spoe.unwrap(),
             application: self.backend.address,
+            streams: None,
             public: None,
             certificate: None,
             policy: None,

@@ -12,13 +12,15 @@ mod traefik_ingress;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use curfew::render::Proxy as Rendered;
+
 use crate::support::Listeners;
-use crate::support::deployment::{Server, replace_once};
+use crate::support::deployment::{Server, envoy_address, render_file, replace_once};
 use crate::support::nginx::Nginx;
 use crate::support::tls::Certificates;
 
 /// The idle limit in the rendered files.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+pub const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// One column of the matrix.
 #[derive(Clone, Copy)]
@@ -58,6 +60,8 @@ pub struct Upstreams {
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
+    /// Curfew's proxy listener. If it is set, the proxy sends streams to it.
+    pub streams: Option<SocketAddr>,
     /// The address of a second application. If it is set, the file serves a second host,
     /// [`PUBLIC_HOST`](crate::router::PUBLIC_HOST).
     pub public: Option<SocketAddr>,
@@ -80,6 +84,11 @@ impl Upstreams {
             check: self.check,
             browser: self.browser,
         }
+    }
+
+    /// Renders a file of the proxy.
+    fn render(&self, proxy: Rendered, name: &str) -> String {
+        render_file(proxy, name, IDLE, self.streams.is_some())
     }
 
     /// Applies the replacements to two files. Each text must occur once in one of them.
@@ -107,10 +116,16 @@ impl Upstreams {
         replace_once(&self.with_tls(text), &replacements)
     }
 
-    /// Applies the replacements that turn on TLS to Curfew.
+    /// Applies the replacements that turn on TLS to Curfew. Then sets the address of Curfew's proxy listener.
     fn with_tls(&self, text: &str) -> String {
         let change = |text: String, (from, to): &(String, String)| text.replace(from, to);
-        self.tls.iter().fold(text.to_owned(), change)
+        let text = self.tls.iter().fold(text.to_owned(), change);
+        match self.streams {
+            None => text,
+            Some(streams) => text
+                .replace("curfew:9184", &streams.to_string())
+                .replace("address: curfew, port_value: 9184", &envoy_address(streams)),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod router;
 mod runner;
 mod tls;
 mod unsupported_cases;
+mod web_socket;
 
 use std::process::ExitCode;
 

@@ -223,6 +223,7 @@ impl Environment {
             grpc: curfew.grpc.unwrap(),
             spoe: curfew.spoe.unwrap(),
             application: private.address,
+            streams: None,
             public: Some(public.address),
             certificate,
             policy: None,

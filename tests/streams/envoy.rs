@@ -162,7 +162,7 @@ async fn envoy_ends_streams_at_the_absolute_limit() {
 #[tokio::test]
 async fn slow_answers_and_uploads_pass() {
     let idle = Duration::from_secs(4);
-    let text = render_file(Proxy::EnvoyHttp, "http.yaml", idle);
+    let text = render_file(Proxy::EnvoyHttp, "http.yaml", idle, false);
     let deployed = read_deploy_file("envoy/http.yaml");
     for (kind, text, is_rendered) in [("rendered", text, true), ("deployed", deployed, false)] {
         let gateway = Gateway::start(Setup::memory(), "http.yaml", &text).await;

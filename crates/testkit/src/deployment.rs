@@ -16,20 +16,34 @@ pub fn read_deploy_file(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns the text of a file that `curfew render` prints for this idle limit and the default addresses.
-pub fn render_file(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
+/// Returns the text of a file that `curfew render` prints for this idle limit and the default addresses. With
+/// `ends_streams`, the file sends streams to Curfew, and includes the further files of the proxy for this.
+pub fn render_file(
+    proxy: ::curfew::render::Proxy,
+    name: &str,
+    idle: Duration,
+    ends_streams: bool,
+) -> String {
     let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
         absolute: idle * 4,
     };
+    let mut addresses = ::curfew::render::RenderAddresses::default();
+    if ends_streams {
+        addresses.streams = Some(::curfew::render::DEFAULT_PROXY.to_owned());
+    }
     let files = ::curfew::render::render(
         proxy,
-        &::curfew::render::RenderAddresses::default(),
+        &addresses,
         &limits,
         ::curfew::deploy_files::deploy_file,
     );
-    let mut files = files.unwrap().into_iter();
-    files.find(|file| file.name == name).unwrap().text
+    let files = files.unwrap().into_iter();
+    let is_included = |file: &str| file == name || file == "streams.conf";
+    files
+        .filter(|file| is_included(file.name))
+        .map(|file| file.text)
+        .collect()
 }
 
 /// Replaces texts in `text`. `replacements` contains pairs: a text to replace and the new text. Panics unless each text

@@ -16,13 +16,13 @@ fn documented_flags() -> Vec<String> {
     flags.map(|flag| format!("--{flag}")).collect()
 }
 
-/// Starts Traefik with the Ingresses of `manifest` and the check at `path`. `backends` contains the names and
-/// addresses of the other services.
+/// Starts Traefik with the Ingresses of `manifest` and the check at `path`. `backends` contains the names, ports
+/// and addresses of the other services.
 pub fn start(
     manifest: &str,
     curfew: Listeners,
     path: &str,
-    backends: &[(&str, SocketAddr)],
+    backends: &[(&str, u16, SocketAddr)],
 ) -> (SocketAddr, Server) {
     let address = loopback(free_port());
     let url = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
@@ -50,11 +50,15 @@ pub fn start(
 }
 
 /// Starts the API server on its own thread, because Traefik calls it while the test waits for Traefik.
-fn start_api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
+fn start_api(
+    manifest: &str,
+    curfew: Listeners,
+    backends: &[(&str, u16, SocketAddr)],
+) -> SocketAddr {
     let objects = manifest.to_owned();
     let mut services: Vec<(String, String, u16, SocketAddr)> = backends
         .iter()
-        .map(|(name, address)| ("default".to_owned(), (*name).to_owned(), 80, *address))
+        .map(|(name, port, address)| ("default".to_owned(), (*name).to_owned(), *port, *address))
         .collect();
     services.push((
         "curfew".to_owned(),

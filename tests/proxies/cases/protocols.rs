@@ -1,41 +1,32 @@
 //! WebSocket, event streams, gRPC and protocol upgrades.
 
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::Harness;
-
-const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+use crate::web_socket::{exchange, open, read_until, web_socket_lines};
 
 pub async fn web_socket(harness: &mut Harness) {
     let html = "Accept: text/html\r\n";
+    let upgrade = web_socket_lines("websocket");
     for header_lines in ["", html, "Cookie: __Host-session=x\r\n"] {
-        let mut stream = harness.connect().await;
-        let request = format!("{UPGRADE}{header_lines}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = read_until(&mut stream, "\r\n\r\n").await;
+        let lines = format!("{upgrade}{header_lines}");
+        let (_, answer) = open(harness.proxy.address, "/socket", &lines).await;
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
         harness.assert_application_not_reached();
     }
     let session = harness.curfew.sign_in("alice").await;
     harness.tap.take();
-    let mut stream = harness.connect().await;
-    let request = format!("{UPGRADE}Cookie: {}\r\n\r\n", session.cookie());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let answer = read_until(&mut stream, "\r\n\r\n").await;
+    let lines = format!("{upgrade}Cookie: {}\r\n", session.cookie());
+    let (mut stream, answer) = open(harness.proxy.address, "/socket", &lines).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     let backend_request = harness.backend.take_one();
     assert_eq!(backend_request.header_values("x-session-user"), ["alice"]);
     let (_, check_bytes) = harness.tap.take();
     assert!(!String::from_utf8_lossy(&check_bytes).contains(" 101 "));
-    for message in ["one", "two"] {
-        stream.write_all(message.as_bytes()).await.unwrap();
-        assert_eq!(read_until(&mut stream, message).await, message);
+    for _ in 0..2 {
+        exchange(&mut stream).await;
     }
 }
 
@@ -83,22 +74,6 @@ pub async fn event_stream(harness: &mut Harness) {
         .send("GET", "/events", &[("accept", "text/event-stream")])
         .await;
     harness.assert_denied(&answer, "no_credential");
-}
-
-/// Reads from the connection until the text contains `end`, and returns the text.
-async fn read_until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
-    let mut text = String::new();
-    let mut buffer = [0; 4096];
-    while !text.contains(end) {
-        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut buffer));
-        let count = reading
-            .await
-            .unwrap_or_else(|_| panic!("no more data for 10 s after {text:?}"))
-            .unwrap();
-        assert_ne!(count, 0, "{text:?}");
-        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
-    }
-    text
 }
 
 pub async fn grpc_denial(harness: &mut Harness) {

@@ -2,15 +2,15 @@ use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, ProxyServer, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployment::{Server, installed_path, render_file, replace_once};
+use crate::support::deployment::{Server, installed_path, replace_once};
 use crate::support::{free_port, loopback};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let address = loopback(free_port());
     let file = upstreams
-        .with_mistake(&render_file(Rendered::Caddy, "Caddyfile", IDLE))
+        .with_mistake(&upstreams.render(Rendered::Caddy, "Caddyfile"))
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,

@@ -2,9 +2,9 @@ use std::net::SocketAddr;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, ProxyServer, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployment::{Server, envoy_address, render_file, replace_once, uncomment};
+use crate::support::deployment::{Server, envoy_address, replace_once, uncomment};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, loopback};
 
@@ -29,12 +29,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    let text = upstreams.with_mistake(&render_file(Rendered::EnvoyHttp, "http.yaml", IDLE));
+    let text = upstreams.with_mistake(&upstreams.render(Rendered::EnvoyHttp, "http.yaml"));
     start(&replace_once(&text, &replacements), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = upstreams.with_mistake(&render_file(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
+    let mut text = upstreams.with_mistake(&upstreams.render(Rendered::EnvoyGrpc, "grpc.yaml"));
     if let Some(policy) = upstreams.policy {
         text = uncomment(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));

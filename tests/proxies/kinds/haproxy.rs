@@ -3,10 +3,10 @@ use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{HOST, IDLE, Proxy, ProxyServer, Upstreams};
+use super::{HOST, Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
 use crate::support::deployment::{
-    Server, installed_path, read_deploy_file, render_file, replace_once, uncomment,
+    Server, installed_path, read_deploy_file, replace_once, uncomment,
 };
 use crate::support::{free_port, loopback};
 
@@ -22,7 +22,7 @@ pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
 
 fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = loopback(free_port());
-    let mut text = upstreams.with_mistake(&render_file(Rendered::Haproxy, "haproxy.cfg", IDLE));
+    let mut text = upstreams.with_mistake(&upstreams.render(Rendered::Haproxy, "haproxy.cfg"));
     if let Some(policy) = upstreams.policy {
         text = uncomment(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))

@@ -30,12 +30,14 @@ const MAPS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Starts HAProxy. With [`Upstreams::streams`], the service of the Ingress is Curfew's proxy listener.
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let ingress = read_deploy_file("haproxy/ingress.yaml");
     let url = reqwest::Url::parse(annotation(&ingress, "auth-url")).unwrap();
     let path = upstreams.policy.map_or(url.path().to_owned(), |policy| {
         format!("/policy/{policy}{}", url.path())
     });
+    let application = upstreams.streams.unwrap_or(upstreams.application);
     let list = |name: &str| annotation(&ingress, name);
     let (address, proxy) = (loopback(free_port()), loopback(free_port()));
     let lua = installed_path("haproxy-ingress");
@@ -48,7 +50,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("AUTH_PROXY", &proxy.to_string())
         .replace("CURFEW_CHECK", &upstreams.check.to_string())
         .replace("CURFEW_BROWSER", &upstreams.browser.to_string())
-        .replace("APPLICATION", &upstreams.application.to_string())
+        .replace("APPLICATION", &application.to_string())
         .replace("LUA", lua.to_str().unwrap())
         .replace("CONFIG_GLOBAL", &block(&ingress, "  config-global: |\n"))
         .replace(

@@ -7,10 +7,11 @@ use crate::support::ingress_nginx::{Host, annotation, start as render};
 /// The host whose Ingress has the optional annotation `auth-signin`.
 pub const REDIRECTING_HOST: &str = "redirected.example.com";
 
+/// Starts NGINX. With [`Upstreams::streams`], the service of the Ingress is Curfew's proxy listener.
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let host = |name, sign_in| Host {
         name,
-        application: upstreams.application,
+        application: upstreams.streams.unwrap_or(upstreams.application),
         sign_in,
     };
     let mut hosts = vec![

@@ -2,9 +2,8 @@ use std::net::SocketAddr;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, ProxyServer, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployment::render_file;
 use crate::support::nginx::Nginx;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -15,7 +14,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         )
     });
     let policy: Vec<_> = policy.into_iter().collect();
-    let mut file = upstreams.with_mistake(&render_file(Rendered::Nginx, "curfew.conf", IDLE));
+    let mut file = upstreams.with_mistake(&upstreams.render(Rendered::Nginx, "curfew.conf"));
     if let Some(public) = upstreams.public {
         file = with_two_hosts(&file, public);
     }

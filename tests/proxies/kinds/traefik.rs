@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 
+use curfew::render::Proxy as Rendered;
+
 use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployment::{read_deploy_file, replace_once, uncomment};
+use crate::support::deployment::{replace_once, uncomment};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -12,8 +14,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             format!("/policy/{policy}/forward-auth")
         });
     let files = [
-        &*read_deploy_file("traefik/traefik.yaml"),
-        &read_deploy_file("traefik/curfew.yaml"),
+        &*upstreams.render(Rendered::Traefik, "traefik.yaml"),
+        &upstreams.render(Rendered::Traefik, "curfew.yaml"),
     ];
     let mut files = upstreams.with_mistake_in_either(files);
     files[1] = uncomment(

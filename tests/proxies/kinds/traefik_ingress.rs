@@ -19,8 +19,17 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .policy
         .map_or(String::new(), |policy| format!("/policy/{policy}"));
     let path = format!("{policy}/forward-auth");
-    let mut backends = vec![("application", upstreams.application)];
-    backends.extend(upstreams.public.map(|public| ("public", public)));
+    let mut backends = vec![("application", 80, upstreams.application)];
+    backends.extend(upstreams.public.map(|public| ("public", 80, public)));
+    backends.extend(
+        upstreams
+            .streams
+            .map(|streams| ("curfew-proxy", 9184, streams)),
+    );
+    let manifest = match upstreams.streams {
+        None => manifest,
+        Some(_) => with_streams(&manifest),
+    };
     let (address, server) =
         traefik_ingress::start(&manifest, upstreams.listeners(), &path, &backends);
     Proxy {
@@ -28,6 +37,21 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         http2: address,
         server: ProxyServer::Server(server),
     }
+}
+
+/// Returns the manifest with the canary Ingress of `deploy/nginx/ingress-streams.yaml`, and an Ingress for the event
+/// streams below `/events`, as docs/streams.md describes.
+fn with_streams(manifest: &str) -> String {
+    let streams = read_deploy_file("nginx/ingress-streams.yaml");
+    // The test defines the service with its address.
+    let (canary, _) = streams.split_once("\n---\n").unwrap();
+    let (application, _) = manifest.split_once("\n---\n").unwrap();
+    let events = application
+        .replace("name: application\n", "name: curfew-proxy\n")
+        .replace("number: 80", "number: 9184")
+        .replace("path: /\n", "path: /events\n");
+    let canary = canary.replace("- host: app.example.com\n      http:", "- http:");
+    [&*canary, &events, manifest].join("\n---\n")
 }
 
 /// Returns the manifest with one Ingress for each host.
