@@ -5,6 +5,7 @@
 #   --flood     the effect of a flood of forged tokens
 #   --cut-offs  the cost of a million revoked subjects
 #   --streams   the proxy listener: the end of streams, memory, throughput, latency (after scripts/test.sh --install)
+#   --forwarding  two libraries for forwarding, in bare proxies without checks
 # Installs the required packages (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +25,7 @@ fi
 export PATH="$PATH:/usr/sbin:/sbin"
 script=compare
 case "${1:-}" in
-  --scale | --flood | --streams)
+  --scale | --flood | --streams | --forwarding)
     script=${1#--}
     shift
     ;;

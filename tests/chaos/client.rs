@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::record::Record;
+use crate::stream::Stream;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -16,6 +17,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 pub struct Addresses {
     pub check: SocketAddr,
+    pub proxy: SocketAddr,
     pub admin: SocketAddr,
 }
 
@@ -42,6 +44,18 @@ impl Exchange {
     /// Returns whether the replica gave no verdict: no answer, or the status 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.status, None | Some(503))
+    }
+
+    /// Returns the exchange for a stream that this exchange opened and that ended at `end`.
+    pub fn until(&self, end: Instant, reason: &str) -> Self {
+        Self {
+            replica: self.replica,
+            sent: self.sent,
+            arrived: end,
+            status: None,
+            reason: reason.to_owned(),
+            body: Value::Null,
+        }
     }
 }
 
@@ -82,6 +96,32 @@ impl Client {
             .header("x-original-method", "GET")
             .header("cookie", cookie);
         self.exchange(replica, request).await
+    }
+
+    /// Opens a WebSocket. The exchange has the status 200 if it is open.
+    pub async fn open_stream(&self, replica: usize, cookie: &str) -> (Exchange, Option<Stream>) {
+        let sent = Instant::now();
+        let opening = Stream::open(self.addresses[replica].proxy, cookie);
+        let opened = tokio::time::timeout(ANSWER_TIMEOUT, opening).await;
+        let (status, reason, stream) = match opened {
+            Ok(Ok((101, reason, stream))) => (Some(200), reason, stream),
+            Ok(Ok((status, reason, _))) => (Some(status), reason, None),
+            Ok(Err(error)) => (None, error.to_string(), None),
+            Err(_) => (None, "no answer in time".to_owned(), None),
+        };
+        let exchange = Exchange {
+            replica,
+            sent,
+            arrived: Instant::now(),
+            status,
+            reason,
+            body: Value::Null,
+        };
+        self.record.add_exchange(&exchange);
+        if stream.is_some() {
+            self.record.add_stream();
+        }
+        (exchange, stream)
     }
 
     pub async fn sign_in(&self, replica: usize, subject: &str, policy: &str) -> Exchange {

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
+
 use crate::client::{Addresses, Client};
 use crate::load::Load;
-use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
+use crate::model::{DEFAULT, MEDIUM, Policy, SHORT, STREAM, STREAM_GRACE, TYPING};
 use crate::record::Record;
 use crate::runner::RunLength;
+use crate::stream::HOST;
+use crate::support::backend::Backend;
 use crate::support::curfew::{Curfew, Setup};
 use crate::support::{free_port, loopback};
 
@@ -21,6 +25,8 @@ pub struct Environment {
     pub load: Arc<Load>,
     pub record: Arc<Record>,
     length: RunLength,
+    /// The configuration of the proxy listeners, which a replica reads when it starts again.
+    _config: NamedTempFile,
 }
 
 impl Environment {
@@ -36,21 +42,31 @@ impl Environment {
         length: RunLength,
         wait_replicas: u16,
     ) -> Self {
-        let policies = [DEFAULT, MEDIUM, SHORT];
+        let application = Backend::start().await;
+        let config = write_configuration(&application);
+        let policies = [DEFAULT, MEDIUM, SHORT, STREAM, TYPING];
         let common = policies.iter().fold(Setup::redis(url), add_policy);
         let common = common
             .default_store_timeouts()
+            .config_file(config.path())
+            .set("POLICIES__TYPING__STREAM_ACTIVITY", "client_data")
+            .set(
+                "POLICIES__STREAM__STREAM_GRACE",
+                &format!("{}s", STREAM_GRACE.as_secs()),
+            )
             .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
             .set("STORE__WAIT_TIMEOUT", "1s")
             .set("LOG__FILTER", "warn,curfew::audit=info");
         let addresses = [(); 2].map(|()| Addresses {
             check: loopback(free_port()),
+            proxy: loopback(free_port()),
             admin: loopback(free_port()),
         });
         let setups = addresses.map(|addresses| {
             let setup = common.clone();
             setup
                 .set("LISTEN__CHECK", &addresses.check.to_string())
+                .set("LISTEN__PROXY", &addresses.proxy.to_string())
                 .set("LISTEN__ADMIN", &addresses.admin.to_string())
         });
         let replicas = [0, 1].map(|replica| Some(setups[replica].start()));
@@ -63,6 +79,7 @@ impl Environment {
             load,
             record: Arc::clone(record),
             length,
+            _config: config,
         };
         environment.pause(2.0).await;
         environment
@@ -77,6 +94,7 @@ impl Environment {
     /// Kills a replica with SIGKILL.
     pub fn kill(&mut self, replica: usize) {
         let killed = self.replicas[replica].take().unwrap();
+        self.record.add_lost_connections();
         killed.signal("KILL");
     }
 
@@ -111,6 +129,15 @@ impl Environment {
             }
         }
     }
+}
+
+/// Writes the configuration of the proxy listeners.
+fn write_configuration(application: &Backend) -> NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let target = application.address;
+    let yaml = format!("proxy: {{upstreams: [{{host: {HOST}, target: 'http://{target}'}}]}}\n");
+    std::fs::write(file.path(), yaml).unwrap();
+    file
 }
 
 /// Returns the setup with a further policy.

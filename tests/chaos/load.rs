@@ -7,12 +7,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, random_replica};
-use crate::model::{DEFAULT, Model, Policy, SHORT};
+use crate::model::{DEFAULT, MEDIUM, Model, Policy, SHORT, STREAM, TYPING};
 use crate::record::Record;
 use crate::session::Session;
 
 /// The number of sessions that are used for the whole run.
 const STEADY_SESSIONS: usize = 20;
+
+/// The number of sessions with a stream for the whole run, for each policy.
+const SESSIONS_WITH_STREAM: usize = 6;
 
 pub struct Load {
     pub client: Client,
@@ -36,6 +39,32 @@ impl Load {
                 .await;
             load.spawn(session.use_steadily());
         }
+        for policy in [DEFAULT, MEDIUM] {
+            for _ in 0..SESSIONS_WITH_STREAM {
+                let session = load
+                    .sign_in_until_accepted("with a stream", policy, random_replica())
+                    .await;
+                load.spawn(session.hold_stream());
+            }
+        }
+        for _ in 0..SESSIONS_WITH_STREAM {
+            let session = load
+                .sign_in_until_accepted("typing", TYPING, random_replica())
+                .await;
+            load.spawn(session.type_in_stream());
+        }
+        load.spawn(Arc::clone(&load).sign_in_repeatedly(
+            "idle with a stream",
+            SHORT,
+            350,
+            Session::open_stream_then_leave_idle,
+        ));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly(
+            "revoked with a stream",
+            STREAM,
+            250,
+            Session::open_stream_then_revoke,
+        ));
         load.spawn(Arc::clone(&load).sign_in_repeatedly(
             "short",
             SHORT,

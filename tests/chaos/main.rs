@@ -1,5 +1,5 @@
 //! Tests faults under load. Two replicas of Curfew share a store. A load generator computes the correct answer to
-//! each request. While the load runs, the store, the network or a replica fails.
+//! each request, and the time at which each stream must end. While the load runs, the store, the network or a replica fails.
 //!
 //! The program prints one row for each scenario, and the wrong answers. To run only some scenarios, pass parts of
 //! their names as arguments. With `CURFEW_CHAOS=long`, each scenario runs several times, with longer phases.
@@ -18,6 +18,7 @@ mod report;
 mod runner;
 mod scenarios;
 mod session;
+mod stream;
 
 use std::process::ExitCode;
 

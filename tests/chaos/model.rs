@@ -48,13 +48,44 @@ pub const SHORT: Policy = Policy {
     early_end_tolerance: Duration::from_secs(1),
 };
 
-/// What is wrong with an answer.
+/// The policy of the streams that count data as activity. Data during a fault may be missing in the store.
+pub const TYPING: Policy = Policy {
+    name: "typing",
+    idle: Duration::from_secs(10),
+    absolute: Duration::from_secs(3600),
+    early_end_tolerance: Duration::from_secs(8),
+};
+
+/// The policy of the streams whose sessions are revoked.
+pub const STREAM: Policy = Policy {
+    name: "stream",
+    ..DEFAULT
+};
+
+/// The `stream_grace` of the policy [`STREAM`].
+pub const STREAM_GRACE: Duration = Duration::from_secs(4);
+
+/// The longest time from the answer to a revocation to the end of its streams, while Redis can be reached.
+pub const CUT_LIMIT: Duration = Duration::from_secs(2);
+
+/// The time for which a stream may stay open after its deadline or its `stream_grace`.
+pub const LATE_CUT_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// What is wrong with an answer or with the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     /// A live session was denied.
     Denial,
     /// An ended session was allowed.
     Admission,
+    /// A stream of a live session was cut.
+    Cut,
+    /// A stream outlived its session for too long.
+    LateCut,
+}
+
+impl Mistake {
+    pub const ALL: [Self; 4] = [Self::Denial, Self::Admission, Self::Cut, Self::LateCut];
 }
 
 /// How serious a wrong answer is.
@@ -104,6 +135,38 @@ impl Model {
     /// Returns whether the session has ended, or has been idle for too long.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some() || self.is_past_idle_limit(Instant::now())
+    }
+
+    /// Returns the severity of a stream that stays open although the session was revoked. None if no revocation was
+    /// acknowledged.
+    pub const fn end_severity(&self) -> Option<Severity> {
+        self.ended
+    }
+
+    /// Returns the latest time at which the session ends without a further use.
+    pub fn idle_deadline(&self) -> Instant {
+        self.last_answer + self.policy.idle
+    }
+
+    /// Records that the client has sent data in a stream whose data counts as activity.
+    pub fn note_data(&mut self) {
+        self.last_use_sent = Instant::now();
+        self.last_answer = self.last_use_sent;
+    }
+
+    /// Judges the end of a stream that was open since `exchange.sent` and ended at `exchange.arrived`.
+    ///
+    /// A replica that cannot ask Redis cuts a stream at the last deadline that it knows. It asks at least twice in each
+    /// idle interval, so it may miss the activity of half an interval.
+    pub fn judge_cut(&self, exchange: &Exchange) -> Option<(Mistake, Severity)> {
+        let missed = if exchange.reason == "store_unavailable" {
+            self.policy.idle / 2
+        } else {
+            Duration::ZERO
+        };
+        let idle = exchange.arrived - self.last_use_sent + missed;
+        (self.must_be_live(exchange) && idle + self.policy.early_end_tolerance < self.policy.idle)
+            .then_some((Mistake::Cut, self.sign_in_severity))
     }
 
     fn is_past_idle_limit(&self, sent: Instant) -> bool {

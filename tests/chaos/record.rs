@@ -9,6 +9,9 @@ use crate::client::Exchange;
 use crate::model::{Mistake, Severity};
 use crate::recovery::Recovery;
 
+/// The time after an event on the servers until the replicas must keep the limits that apply without a fault.
+const CALM: Duration = Duration::from_secs(3);
+
 #[derive(Default)]
 pub struct Record(Mutex<Observations>);
 
@@ -16,6 +19,11 @@ pub struct Record(Mutex<Observations>);
 pub struct Observations {
     pub requests: u64,
     pub unavailable: u64,
+    pub streams: u64,
+    /// True after a replica was killed, which ends its connections without a Close frame.
+    has_lost_connections: bool,
+    /// True between the start and the end of a fault.
+    is_faulty: bool,
     pub wrong_answers: Vec<WrongAnswer>,
     recovery: Recovery,
     /// The time of the last event on the servers, and its description.
@@ -50,6 +58,27 @@ impl Record {
         observations.unavailable += u64::from(exchange.is_unavailable());
     }
 
+    pub fn add_stream(&self) {
+        self.observations().streams += 1;
+    }
+
+    pub fn add_lost_connections(&self) {
+        self.observations().has_lost_connections = true;
+    }
+
+    pub fn has_lost_connections(&self) -> bool {
+        self.observations().has_lost_connections
+    }
+
+    /// Returns whether both replicas have worked without a fault for [`CALM`].
+    pub fn is_calm(&self) -> bool {
+        let observations = self.observations();
+        let has_settled = |(at, _): (Instant, _)| at.elapsed() >= CALM;
+        !observations.is_faulty
+            && !observations.recovery.is_pending()
+            && observations.last_event.is_none_or(has_settled)
+    }
+
     pub fn add_steady_check(&self, session: &str, check: &Exchange) {
         self.observations().recovery.record_check(session, check);
     }
@@ -63,13 +92,17 @@ impl Record {
     /// Records the start of a fault.
     pub fn begin_fault(&self, what: &'static str) {
         self.add_event(what);
-        self.observations().recovery.close();
+        let mut observations = self.observations();
+        observations.is_faulty = true;
+        observations.recovery.close();
     }
 
     /// Records an event on the servers after which the replicas must recover.
     pub fn begin_recovery(&self, what: &'static str) {
         self.add_event(what);
-        self.observations().recovery.start();
+        let mut observations = self.observations();
+        observations.is_faulty = false;
+        observations.recovery.start();
     }
 
     pub fn has_recovered(&self) -> bool {

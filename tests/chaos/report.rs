@@ -12,8 +12,8 @@ const MAX_DESCRIBED_ANSWERS: usize = 20;
 /// Returns a Markdown table with one row for each scenario.
 pub fn table(results: &[ScenarioResult]) -> String {
     let mut text = String::from(
-        "| scenario | requests | unavailable | wrong denials | wrong admissions | longest recovery (s) |\n\
-         |---|--:|--:|--:|--:|--:|\n",
+        "| scenario | requests | unavailable | wrong denials | wrong admissions | streams | wrong cuts | late cuts | longest \
+         recovery (s) |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for result in results {
         let sum = |number: fn(&Observations) -> u64| {
@@ -23,12 +23,15 @@ pub fn table(results: &[ScenarioResult]) -> String {
         };
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {:.1} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
             result.scenario.name,
             sum(|observations| observations.requests),
             sum(|observations| observations.unavailable),
             result.count(Mistake::Denial),
             result.count(Mistake::Admission),
+            sum(|observations| observations.streams),
+            result.count(Mistake::Cut),
+            result.count(Mistake::LateCut),
             result.longest_recovery(),
         )
         .unwrap();
@@ -79,6 +82,10 @@ fn describe(wrong: &WrongAnswer) -> String {
         (Mistake::Admission, Severity::Certain) => "wrong admission",
         (Mistake::Denial, Severity::Unconfirmed) => "denial of an unconfirmed sign-in",
         (Mistake::Admission, Severity::Unconfirmed) => "admission after an unconfirmed revocation",
+        (Mistake::Cut, Severity::Certain) => "wrong cut of a stream",
+        (Mistake::LateCut, Severity::Certain) => "late cut of a stream",
+        (Mistake::Cut, Severity::Unconfirmed) => "cut of a stream after an unconfirmed sign-in",
+        (Mistake::LateCut, Severity::Unconfirmed) => "late cut after an unconfirmed revocation",
     };
     let (sent, answered) = wrong.seconds;
     let mut text = format!(

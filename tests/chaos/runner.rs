@@ -50,8 +50,7 @@ impl Run {
 impl ScenarioResult {
     pub fn passed(&self) -> bool {
         self.runs.iter().all(|run| run.panic.is_none())
-            && self.count(Mistake::Denial) == 0
-            && self.count(Mistake::Admission) == 0
+            && Mistake::ALL.into_iter().all(|it| self.count(it) == 0)
             && self.longest_recovery() <= MAX_RECOVERY_SECONDS
     }
 

@@ -1,11 +1,13 @@
 //! A session, and the ways in which the load uses sessions.
 
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{Exchange, random_below, random_replica};
 use crate::load::Load;
-use crate::model::Model;
+use crate::model::{Mistake, Model, Severity};
 
 /// The longest pause between two checks of a session in [`Session::check_until_the_end`], in milliseconds.
 const MAX_PAUSE_MILLIS: u32 = 2000;
@@ -23,8 +25,7 @@ impl Session {
     pub async fn check(&mut self, replica: usize) -> Exchange {
         let check = self.load.client.check(replica, &self.cookie).await;
         if let Some(mistake) = self.model.judge_check(&check) {
-            let record = &self.load.record;
-            record.add_wrong_answer(mistake, self.kind, &self.id, &check);
+            self.record_mistake(mistake, &check);
         }
         check
     }
@@ -32,8 +33,7 @@ impl Session {
     pub async fn revoke(&mut self, replica: usize) -> Exchange {
         let revocation = self.load.client.revoke(replica, &self.id).await;
         if let Some(mistake) = self.model.judge_revocation(&revocation) {
-            let record = &self.load.record;
-            record.add_wrong_answer(mistake, self.kind, &self.id, &revocation);
+            self.record_mistake(mistake, &revocation);
         }
         revocation
     }
@@ -86,6 +86,11 @@ impl Session {
     pub async fn use_irregularly(mut self) {
         self.check(random_replica()).await;
         self.check_until_the_end().await;
+    }
+
+    fn record_mistake(&self, mistake: (Mistake, Severity), exchange: &Exchange) {
+        let record = &self.load.record;
+        record.add_wrong_answer(mistake, self.kind, &self.id, exchange);
     }
 
     /// Checks the session at growing intervals, and once more on each replica at the end of the run.
