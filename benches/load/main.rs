@@ -99,8 +99,9 @@ fn main() {
             ["stream-hold", at, file, count] => {
                 streams::hold(parse_address(at), &Tokens::read(file), parse_count(count)).await;
             }
-            ["stream-relay", at, file, count] => {
-                streams::relay(parse_address(at), &Tokens::read(file), parse_count(count)).await;
+            ["stream-relay", at, file, count, window] => {
+                let (count, window) = (parse_count(count), parse_count(window));
+                streams::relay(parse_address(at), &Tokens::read(file), count, window).await;
             }
             ["stream-cut", admin, token, count, ref addresses @ ..] => {
                 let addresses: Vec<_> = addresses.iter().map(|it| parse_address(it)).collect();

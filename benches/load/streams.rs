@@ -1,12 +1,13 @@
 //! WebSockets: an application, and the clients that measure their memory, their throughput and their end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -124,17 +125,23 @@ pub async fn hold(address: SocketAddr, tokens: &Tokens, count: usize) {
 }
 
 /// Sends messages of 64 KiB, and reads them back.
-pub async fn relay(address: SocketAddr, tokens: &Tokens, messages: usize) {
+///
+/// At most `window` messages are on the way at a time.
+pub async fn relay(address: SocketAddr, tokens: &Tokens, messages: usize, window: usize) {
     let socket = open(address, tokens.next()).await;
     let mut frame = vec![0x82, 0x80 | 127];
     frame.extend((MESSAGE_BYTES as u64).to_be_bytes());
     frame.extend(*b"mask");
     frame.resize(frame.len() + MESSAGE_BYTES, 7);
-    let total = frame.len() * messages;
+    let length = frame.len();
+    let total = length * messages;
     let (mut from, mut to) = socket.into_split();
     let start = Instant::now();
+    let free = Arc::new(Semaphore::new(window));
+    let permits = Arc::clone(&free);
     let sending = tokio::spawn(async move {
         for _ in 0..messages {
+            permits.acquire().await.unwrap().forget();
             to.write_all(&frame).await.unwrap();
         }
         to
@@ -142,9 +149,10 @@ pub async fn relay(address: SocketAddr, tokens: &Tokens, messages: usize) {
     let mut buffer = vec![0; 4 * MESSAGE_BYTES];
     let mut read = 0;
     while read < total {
-        let length = from.read(&mut buffer).await.unwrap();
-        assert!(length > 0, "the connection was closed");
-        read += length;
+        let count = from.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "the connection was closed");
+        free.add_permits((read + count) / length - read / length);
+        read += count;
     }
     drop(sending.await.unwrap());
     println!(

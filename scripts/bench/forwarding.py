@@ -13,6 +13,9 @@ from processes import ROOT, SERVER_CORE, WORK, Keys, Process, build_programs, fr
 from streams import CONNECTIONS, MESSAGES, REQUEST_RATE, REQUESTS, compare, run_load_client, spent, start_application
 from streams import start_curfew
 
+# The messages on the way at a time. Without such a limit, pingora stalls when both directions are full.
+WINDOW = 4
+
 PACKAGE = ROOT / "benches" / "forwarding"
 
 
@@ -26,7 +29,7 @@ def build_forwarders():
 
 def start_forwarder(program, application):
     port = free_port()
-    process = Process([program, f"127.0.0.1:{port}", application], SERVER_CORE)
+    process = Process([program, f"127.0.0.1:{port}", application], SERVER_CORE, stderr=subprocess.DEVNULL)
     wait_for_port(port)
     process.address = f"127.0.0.1:{port}"
     return process
@@ -48,7 +51,8 @@ def main():
     targets = {name: start_forwarder(program, application.address) for name, program in forwarders.items()}
 
     def cpu_per_gb(target):
-        cpu, result = spent([target], lambda: run_load_client(load, "stream-relay", target.address, tokens, MESSAGES))
+        words = ["stream-relay", target.address, tokens, MESSAGES, WINDOW]
+        cpu, result = spent([target], lambda: run_load_client(load, *words))
         return cpu / (result["bytes"] / 1e9)
 
     def cpu_per_request(target):

@@ -138,7 +138,7 @@ def measure_relay(load, curfew, tokens, nginx, rounds):
     def relay(target):
         process, address = target
         cpu, result = spent(
-            [process], lambda: run_load_client(load, "stream-relay", address, tokens, MESSAGES)
+            [process], lambda: run_load_client(load, "stream-relay", address, tokens, MESSAGES, MESSAGES)
         )
         return cpu / (result["bytes"] / 1e9)
 
