@@ -109,6 +109,7 @@ impl Bench {
                 hosts: curfew::policy::NamedHosts::default(),
                 policies,
                 rules: Rules::default(),
+                routes: curfew::live::Live::new(curfew::policy::Routes::default()),
                 background: BackgroundHeaders::default(),
             }),
             sources: Sources {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs Autobahn's WebSocket test suite against its own echo server, once directly and once through Curfew's proxy listener,
-# and compares the results of all cases. Takes about ten minutes. Usage: scripts/autobahn.sh [CASES], for example
+# Runs Autobahn's WebSocket test suite against its own server for tests (`testeeserver`, which also compresses messages), once directly and once through Curfew's proxy listener,
+# and compares the results of all cases. Takes about an hour. Usage: scripts/autobahn.sh [CASES], for example
 # scripts/autobahn.sh '"1.*", "5.*"'
 #
 # The test suite needs Python 2.7, which Debian 12 does not have. Set PYTHON2 to its program if it is not in PATH. Set CURFEW
@@ -30,7 +30,7 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 wait_for() { for _ in $(seq 100); do (: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; echo "nothing listens on $1" >&2; exit 1; }
 
 echo_port=$(free_port) proxy=$(free_port) admin=$(free_port) direct=$(free_port) relayed=$(free_port)
-"$work/python/bin/wstest" -m echoserver -w "ws://127.0.0.1:$echo_port" >"$work/echo.log" 2>&1 &
+"$work/python/bin/wstest" -m testeeserver -w "ws://127.0.0.1:$echo_port" >"$work/echo.log" 2>&1 &
 wait_for "$echo_port"
 cat >"$work/curfew.yaml" <<END
 listen: {check: '127.0.0.1:0', grpc: 'off', browser: 'off', ops: '127.0.0.1:0', admin: '127.0.0.1:$admin', proxy: '127.0.0.1:$proxy'}

@@ -38,7 +38,7 @@ use crate::listener::{Listener, ListenerName};
 use crate::live::Live;
 use crate::logout::ReplayCache;
 use crate::ops::Ops;
-use crate::policy::{Contract, OnStoreFailure, Policies};
+use crate::policy::{Contract, OnStoreFailure, Policies, Routes};
 use crate::proxy::{UpstreamError, check_upstreams};
 use crate::revalidation;
 use crate::secret::Secret;
@@ -215,6 +215,7 @@ impl App {
             draining: Arc::clone(&draining),
         });
         let process_state = ProcessState {
+            routes: Live::new(Routes::default()),
             ops: Arc::clone(&ops),
             stores,
             clock,

@@ -127,7 +127,7 @@ impl Checker {
         };
         self.record(
             request,
-            rule_match.ok().map(|(rule_match, _)| rule_match),
+            rule_match.as_ref().ok().map(|(rule_match, _)| rule_match),
             id,
             &outcome,
             stopwatch,
@@ -167,7 +167,7 @@ impl Checker {
     fn record(
         &self,
         request: &CheckRequest<'_>,
-        rule_match: Option<RuleMatch<'_>>,
+        rule_match: Option<&RuleMatch<'_>>,
         id: Option<SessionId>,
         outcome: &Outcome,
         stopwatch: Stopwatch,

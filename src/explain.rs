@@ -59,10 +59,13 @@ pub struct TermsExplained {
     pub access: &'static str,
     /// The home policy of the session, which was fixed at the sign-in.
     pub home_policy: String,
-    /// Additional policies that apply, each with its origin: `proxy` or `rule`.
+    /// Additional policies that apply, each with its origin: `proxy`, `rule` or `route`.
     pub requested_policies: Vec<RequestedPolicy>,
-    /// The subject must be a member of one of these groups; empty if no group is required.
+    /// The subject must be a member of one of these groups; empty if the rule requires no group.
     pub required_groups: Vec<String>,
+    /// The subject must also be a member of one group of each of these lists, which objects of the cluster require.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route_groups: Vec<RouteGroups>,
     /// `touch` if the request counts as activity, or `passive`.
     pub activity: &'static str,
     /// Why the request is passive; absent if it counts as activity.
@@ -82,8 +85,17 @@ pub struct TermsExplained {
 pub struct RequestedPolicy {
     /// The policy's name.
     pub name: String,
-    /// Who adds the policy: `proxy` or `rule`.
+    /// Who adds the policy: `proxy`, `rule` or `route`.
     pub by: &'static str,
+}
+
+/// Groups that an object of the cluster requires.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RouteGroups {
+    /// The subject must be a member of one of these groups.
+    pub groups: Vec<String>,
+    /// The object that requires them.
+    pub from: String,
 }
 
 /// Explains the answer to a request with this session at `now`. The explanation considers neither credentials nor
@@ -129,6 +141,14 @@ pub fn explain(
         let name = name.to_string();
         Some(RequestedPolicy { name, by })
     });
+    let route_policies = rule_match
+        .route_policies()
+        .map(|(name, _)| RequestedPolicy {
+            name: name.to_string(),
+            by: "route",
+        });
+    let requested_policies = requested_policies.chain(route_policies);
+    let route_groups = rule_match.route.iter().flat_map(|route| &route.groups);
     let terms = TermsExplained {
         rule: rule_match.rule.map(|rule| format!("rules.{}", rule.index)),
         rule_matches: rule_match.rule.map(|rule| rule.conditions.to_string()),
@@ -140,6 +160,12 @@ pub fn explain(
         home_policy: session.policy.to_string(),
         requested_policies: requested_policies.collect(),
         required_groups: rule_match.terms.groups.clone(),
+        route_groups: route_groups
+            .map(|groups| RouteGroups {
+                groups: groups.value.clone(),
+                from: groups.from.to_string(),
+            })
+            .collect(),
         activity,
         passive_reason,
         session_limits: limits::session_limits(rulebook, session),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
-use crate::policy::Rulebook;
+use crate::policy::{Routes, Rulebook};
 use crate::session::Timestamp;
 use crate::store::Stores;
 use crate::streams::OpenStreams;
@@ -68,8 +68,8 @@ pub async fn run(supervisor: Live<Supervisor>, stop: CancellationToken) {
 
 /// The state between two rounds of the supervisor.
 struct Rounds {
-    /// The rulebook of the last round.
-    rulebook: Option<Arc<Rulebook>>,
+    /// The rulebook and the routes of the last round.
+    terms: Option<(Arc<Rulebook>, Arc<Routes>)>,
     /// When the records were last compared with the cut-offs.
     cut_offs_compared_at: Timestamp,
     reads: Arc<Semaphore>,
@@ -78,7 +78,7 @@ struct Rounds {
 impl Default for Rounds {
     fn default() -> Self {
         Self {
-            rulebook: None,
+            terms: None,
             cut_offs_compared_at: Timestamp::default(),
             reads: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
         }
@@ -94,9 +94,12 @@ impl Rounds {
             rulebook,
             ..
         } = &**supervisor;
-        let is_same = |before: &Arc<Rulebook>| Arc::ptr_eq(before, rulebook);
-        if !self.rulebook.as_ref().is_some_and(is_same) {
-            self.rulebook = Some(Arc::clone(rulebook));
+        let routes = rulebook.routes.current();
+        let is_same = |(before, routes_before): &(Arc<Rulebook>, Arc<Routes>)| {
+            Arc::ptr_eq(before, rulebook) && Arc::ptr_eq(routes_before, &routes)
+        };
+        if !self.terms.as_ref().is_some_and(is_same) {
+            self.terms = Some((Arc::clone(rulebook), routes));
             streams.recheck_all();
         }
         let now = clock.now();

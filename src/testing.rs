@@ -20,9 +20,10 @@ use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
 use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn, StartedSession};
+use crate::live::Live;
 use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
-    Policy, Rulebook, Rules,
+    Policy, Routes, Rulebook, Rules,
 };
 use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject};
 use crate::sources::Sources;
@@ -206,6 +207,7 @@ impl TestService {
             hosts: NamedHosts::default(),
             policies: Arc::clone(&self.parts.policies),
             rules,
+            routes: Live::new(Routes::default()),
             background: BackgroundHeaders::default(),
         }
     }

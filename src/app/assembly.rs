@@ -21,7 +21,7 @@ use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
 use crate::logout::{LogoutEndpoints, ReplayCache};
 use crate::ops::Ops;
-use crate::policy::{AddressHeader, MaxAge, Policies};
+use crate::policy::{AddressHeader, MaxAge, Policies, Routes, Rulebook};
 use crate::proxy::Upstreams;
 use crate::revalidation::{ProviderDiagnostics, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
@@ -45,6 +45,8 @@ pub(super) struct ProcessState {
     pub(super) last_known_sessions: Arc<LastKnownSessions>,
     pub(super) recent_events: Arc<RecentEvents>,
     pub(super) streams: Arc<OpenStreams>,
+    /// The routes of the cluster.
+    pub(super) routes: Live<Routes>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
@@ -98,7 +100,10 @@ impl ProcessState {
     /// Builds the parts that depend on the configuration.
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
-        let rulebook = Arc::new(config.rulebook.clone());
+        let rulebook = Arc::new(Rulebook {
+            routes: self.routes.clone(),
+            ..config.rulebook.clone()
+        });
         let key_ring = key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring));
         let lifecycle = Lifecycle::new(LifecycleParts {
             stores: self.stores.clone(),

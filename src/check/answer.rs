@@ -36,7 +36,7 @@ impl CheckContext<'_> {
         let (method, headers) = (self.original.method, self.request.headers);
         let activity_by_rules = || self.rule_match.activity(home, method, headers);
         let activity = self.activity.unwrap_or_else(activity_by_rules);
-        let interval = home.policy.touch_interval;
+        let interval = self.rule_match.touch_interval(home);
         (activity == Activity::Touch).then(|| Touch::new(session, &home.limits, interval, now))
     }
 }

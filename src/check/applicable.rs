@@ -1,15 +1,18 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::{HeaderMap, Method};
 
 use super::{Detail, Original};
 use crate::policy::{
-    Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
-    OnStoreFailure, PassiveReason, Policy, RequestTarget, Rule, RuleActivity, Rulebook,
-    StreamSettings, Terms, classify, is_preflight,
+    Access, Activity, ActivityKind, AmbiguousPath, AppliedPolicy, BindingMismatch, Client,
+    Contract, OnStoreFailure, PassiveReason, Policy, RequestTarget, RouteTerms, Routes, Rule,
+    RuleActivity, Rulebook, StreamSettings, Terms, classify, is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
 /// The rule and the policies that apply to a request, before its session is loaded. Checks and `explain` both use it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RuleMatch<'a> {
     rulebook: &'a Rulebook,
     /// The rule that matches, if any.
@@ -20,6 +23,10 @@ pub struct RuleMatch<'a> {
     pub proxy_policy: Option<(&'a PolicyName, &'a Policy)>,
     /// The policy that the rule names.
     pub rule_policy: Option<(&'a PolicyName, &'a Policy)>,
+    /// The terms of the route in the cluster, if any. They only tighten.
+    pub route: Option<Arc<RouteTerms>>,
+    /// Whether the path is one of the passive paths of the route.
+    is_passive_path: bool,
     /// Whether the request needs no session.
     pub public: bool,
 }
@@ -30,6 +37,9 @@ pub enum MatchError {
     /// The proxy names a policy that is not configured.
     #[error("the policy that the proxy names is not configured")]
     UnknownPolicy,
+    /// The policies of the cluster are not known yet.
+    #[error("the policies of the cluster are not known yet")]
+    UnknownRoutes,
     /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host")]
     UnknownHost,
@@ -44,6 +54,7 @@ impl MatchError {
     pub const fn reason(self) -> DenyReason {
         match self {
             Self::UnknownHost => DenyReason::UnknownHost,
+            Self::UnknownRoutes => DenyReason::SourceUnavailable,
             Self::UnknownPolicy | Self::Path(_) => DenyReason::MalformedRequest,
         }
     }
@@ -54,6 +65,7 @@ impl MatchError {
         match self {
             Self::UnknownPolicy => Detail::UnknownPolicy,
             Self::UnknownHost => Detail::UnknownHost,
+            Self::UnknownRoutes => Detail::UnknownRoutes,
             Self::Path(AmbiguousPath::DoubleSlash)
                 if contract == Contract::ExtAuthz && path.starts_with(b"//") =>
             {
@@ -93,25 +105,36 @@ impl<'a> RuleMatch<'a> {
             Some(name) => Some(find_policy(name).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
-        let found = rulebook.rules.find(&RequestTarget {
+        let target = RequestTarget {
             host: original.url.host,
             path: original.url.path,
             method: original.method,
             contract,
-        })?;
+        };
+        let found = rulebook.rules.find(&target)?;
+        let route = match &*rulebook.routes.current() {
+            Routes::Unknown => return Err(MatchError::UnknownRoutes),
+            Routes::Known(routes) => routes.find(&target),
+        };
         let terms = found.terms;
         let rule_policy = match &terms.policy {
             Some(name) => Some(find_policy(name.as_str()).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
-        let public = terms.access == Access::Public
+        let is_public_by_rule = terms.access == Access::Public
             || (terms.cors_preflight == Access::Public && is_preflight(original.method, headers));
+        let forbids_public = |route: &Arc<RouteTerms>| route.forbids_public.is_some();
+        let public = is_public_by_rule && !route.as_ref().is_some_and(forbids_public);
+        let passive_paths = route.as_ref().map(|route| &route.passive_paths);
+        let is_passive_path = passive_paths.is_some_and(|paths| paths.contain(target.path));
         Ok(Self {
             rulebook,
             rule: found.rule,
             terms,
             proxy_policy,
             rule_policy,
+            route,
+            is_passive_path,
             public,
         })
     }
@@ -122,18 +145,48 @@ impl<'a> RuleMatch<'a> {
         self.proxy_policy.or(self.rule_policy).map(|(name, _)| name)
     }
 
-    /// The policy that the proxy names and the policy that the rule names.
+    /// The policy that the proxy names, the policy that the rule names, and the policies that the route names.
     fn policies(&self) -> impl Iterator<Item = &'a Policy> {
         let policies = [self.proxy_policy, self.rule_policy].into_iter();
-        policies.flatten().map(|(_, policy)| policy)
+        let policies = policies.flatten().map(|(_, policy)| policy);
+        policies.chain(self.route_policies().map(|(_, policy)| policy))
+    }
+
+    /// The policies that the route names, each with the name. For a name that is not configured, the strictest
+    /// combination of all policies applies.
+    pub fn route_policies(&self) -> impl Iterator<Item = (&PolicyName, &'a Policy)> {
+        let policies = &self.rulebook.policies;
+        let names = self.route.iter().flat_map(|route| &route.policies);
+        names.map(|name| {
+            let found = policies.get(name.value.as_str());
+            let policy = found.map_or(policies.strictest(), |(_, policy)| policy);
+            (&name.value, policy)
+        })
     }
 
     /// The limits of the session for this request: the strictest of its home policy and the policies that apply.
     #[must_use]
     pub fn limits(&self, home: &AppliedPolicy<'_>, session: &Session) -> Limits {
-        self.policies().fold(home.limits, |limits, policy| {
+        let by_route = self
+            .route
+            .as_ref()
+            .map_or(Limits::NONE, |route| route.limits());
+        let limits = home.limits.strictest(by_route);
+        self.policies().fold(limits, |limits, policy| {
             limits.strictest(policy.limits_for(session))
         })
+    }
+
+    /// The touch interval for this request: the shortest of all policies that apply, and the default interval for the
+    /// idle limit of the route. So the store always knows activity that is recent enough for these limits.
+    #[must_use]
+    pub fn touch_interval(&self, home: &AppliedPolicy<'_>) -> Duration {
+        let intervals = self.policies().map(|policy| policy.touch_interval);
+        let route_idle = self.route.as_ref().and_then(|route| route.idle.as_ref());
+        let by_route = route_idle.map(|idle| Policy::default_touch_interval(idle.value));
+        intervals
+            .chain(by_route)
+            .fold(home.policy.touch_interval, Ord::min)
     }
 
     /// The behaviour while the store is unavailable: the strictest of all policies that apply.
@@ -151,9 +204,11 @@ impl<'a> RuleMatch<'a> {
         let settings = self
             .policies()
             .fold(home, |all, policy| all.strictest(&policy.streams));
-        let by_rule = self.terms.stream_activity.unwrap_or(settings.activity);
+        let by_rule = self.terms.stream_activity;
+        let by_route = self.route.as_ref().and_then(|route| route.stream_activity);
+        let restrictions = [by_rule, by_route].into_iter().flatten();
         StreamSettings {
-            activity: settings.activity.min(by_rule),
+            activity: restrictions.fold(settings.activity, Ord::min),
             heartbeats: settings.heartbeats.union(&self.terms.stream_heartbeats),
             ..settings
         }
@@ -201,11 +256,20 @@ impl<'a> RuleMatch<'a> {
                 binding_mismatch: Some(mismatch),
             };
         }
-        let groups = &self.terms.groups;
-        if !groups.is_empty() && !session.attributes.is_in_any_group(groups) {
+        let is_member = |groups: &Vec<String>| session.attributes.is_in_any_group(groups);
+        if !self.required_groups().all(is_member) {
             return without_mismatch(Verdict::Deny(DenyReason::Forbidden));
         }
         without_mismatch(verdict)
+    }
+
+    /// The required groups: the subject must be in at least one group of each list.
+    pub fn required_groups(&self) -> impl Iterator<Item = &Vec<String>> {
+        let by_rule = Some(&self.terms.groups).filter(|groups| !groups.is_empty());
+        let by_route = self.route.iter().flat_map(|route| &route.groups);
+        by_rule
+            .into_iter()
+            .chain(by_route.map(|groups| &groups.value))
     }
 
     /// Whether the request counts as activity, if it is allowed.
@@ -219,9 +283,17 @@ impl<'a> RuleMatch<'a> {
         if self.terms.activity == RuleActivity::Passive {
             return Activity::Passive(PassiveReason::Rule);
         }
-        let kind = self.policies().fold(home.policy.activity, |kind, policy| {
-            kind.strictest(policy.activity)
-        });
+        if self.is_passive_path {
+            return Activity::Passive(PassiveReason::Route);
+        }
+        let by_route = self
+            .route
+            .as_ref()
+            .map_or(ActivityKind::Any, |route| route.activity);
+        let kind = home.policy.activity.strictest(by_route);
+        let kind = self
+            .policies()
+            .fold(kind, |kind, policy| kind.strictest(policy.activity));
         classify(kind, &self.rulebook.background, method, headers)
     }
 }

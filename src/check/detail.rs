@@ -14,6 +14,9 @@ pub enum Detail {
     /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host (hosts, unknown_hosts)")]
     UnknownHost,
+    /// Curfew has not read the policies of the cluster yet.
+    #[error("the policies of the Kubernetes cluster are not known yet (kubernetes.required)")]
+    UnknownRoutes,
     /// A rule depends on the path, and programs read this path in different ways.
     #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
@@ -96,6 +99,7 @@ mod tests {
             Detail::Original(MalformedOriginal::missing("X-Original-URL")),
             Detail::UnknownPolicy,
             Detail::UnknownHost,
+            Detail::UnknownRoutes,
             Detail::Path(AmbiguousPath::Fragment),
             Detail::Path(AmbiguousPath::Backslash),
             Detail::PrefixSlash,

@@ -94,7 +94,7 @@ impl Outcome {
             Detail::UnknownHost => DenyReason::UnknownHost,
             Detail::NoAuthTime => DenyReason::InvalidCredential,
             Detail::OldAuthentication => DenyReason::ReauthenticationRequired,
-            Detail::UnknownAuthTime => DenyReason::SourceUnavailable,
+            Detail::UnknownAuthTime | Detail::UnknownRoutes => DenyReason::SourceUnavailable,
             _ => DenyReason::MalformedRequest,
         };
         let mut outcome = Self::deny(reason);

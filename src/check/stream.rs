@@ -78,7 +78,7 @@ impl RuleMatch<'_> {
         StreamTerms {
             deadline: allowed_until(session, &home.limits, &self.limits(home, session)),
             settings: self.stream_settings(home),
-            touch_interval: home.policy.touch_interval,
+            touch_interval: self.touch_interval(home),
         }
     }
 }

@@ -406,6 +406,7 @@ mod auth_time;
 mod delegated;
 mod jwt;
 mod model;
+mod routes;
 mod rules;
 mod sources;
 mod store_failure;

@@ -12,7 +12,8 @@ use super::sections::{RawConfig, events, hosts, login, policy, rule, shutdown};
 use crate::config::SessionSettings;
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
-use crate::policy::Rulebook;
+use crate::live::Live;
+use crate::policy::{Routes, Rulebook};
 
 /// Parses the configuration. Writes defaults into `raw`, so that `raw` has every effective value.
 ///
@@ -66,6 +67,7 @@ fn parse_rulebook(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Ruleboo
         hosts: hosts?,
         policies: Arc::new(policies?),
         rules: rules?,
+        routes: Live::new(Routes::default()),
         background: background?,
     })
 }

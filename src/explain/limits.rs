@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::check::RuleMatch;
-use crate::policy::{Policy, Rulebook};
+use crate::policy::{Policy, RouteTerms, Rulebook};
 use crate::session::{Limits, Session};
 
 /// Effective limits, each with its origin.
@@ -59,7 +59,54 @@ pub(super) fn request_limits(
     {
         all.extend(policy_limits(name.as_str(), policy, session));
     }
+    for (name, policy) in rule_match.route_policies() {
+        all.extend(policy_limits(name.as_str(), policy, session));
+    }
+    all.extend(
+        rule_match
+            .route
+            .iter()
+            .flat_map(|route| route_limits(route)),
+    );
     shortest_limits(&all)
+}
+
+/// Returns the limits of a route, each with the object that sets it.
+fn route_limits(route: &RouteTerms) -> Vec<KeyedLimits> {
+    let idle = route.idle.as_ref().map(|limit| {
+        let idle = Some(limit.value);
+        (
+            &limit.from,
+            Limits {
+                idle,
+                ..Limits::NONE
+            },
+        )
+    });
+    let absolute = route.absolute.as_ref().map(|limit| {
+        let absolute = limit.value;
+        (
+            &limit.from,
+            Limits {
+                absolute,
+                ..Limits::NONE
+            },
+        )
+    });
+    let max_auth_age = route.max_auth_age.as_ref().map(|limit| {
+        let max_auth_age = Some(limit.value);
+        (
+            &limit.from,
+            Limits {
+                max_auth_age,
+                ..Limits::NONE
+            },
+        )
+    });
+    let limits = [idle, absolute, max_auth_age].into_iter().flatten();
+    limits
+        .map(|(from, limits)| (from.to_string(), limits))
+        .collect()
 }
 
 /// Returns the limits of the home policy, or of all policies if the home policy is not in the configuration.

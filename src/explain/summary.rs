@@ -36,6 +36,10 @@ fn push_terms(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) {
             format!("one of {}", terms.required_groups.join(", ")),
         ));
     }
+    for groups in &terms.route_groups {
+        let names = groups.groups.join(", ");
+        lines.push(("groups", format!("one of {names} ({})", groups.from)));
+    }
     let mut policies = format!("{} (home policy)", terms.home_policy);
     for requested in &terms.requested_policies {
         policies += &format!(", {} (by the {})", requested.name, requested.by);

@@ -71,6 +71,8 @@ pub enum Activity {
 pub enum PassiveReason {
     /// The matching rule says `activity: passive`.
     Rule,
+    /// The path is a passive path of a SessionPolicy in the cluster.
+    Route,
     /// The method is `HEAD`.
     Head,
     /// The request is a CORS preflight, which the browser sends without an action of the person.
@@ -91,6 +93,7 @@ impl PassiveReason {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Rule => "the rule sets `activity: passive`",
+            Self::Route => "the path is a passive path of a SessionPolicy",
             Self::Head => "HEAD request",
             Self::Preflight => "CORS preflight",
             Self::Prefetch => "prefetch (Sec-Purpose)",

@@ -43,6 +43,15 @@ pub struct MatchedRule<'a> {
     pub terms: &'a Terms,
 }
 
+/// The rules that match a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatchedPositions {
+    /// The positions of the rules, in ascending order.
+    pub positions: Vec<usize>,
+    /// Whether the path has two possible interpretations.
+    pub is_path_ambiguous: bool,
+}
+
 /// All globs together exceed the size limit of the glob compiler.
 #[derive(Debug, thiserror::Error)]
 #[error("could not compile the path globs: {0}")]
@@ -98,9 +107,7 @@ impl Rules {
         }
         let path = NormalPath::new(target.path);
         let host = normalize_host(target.host);
-        let parents = parent_domains(&host).filter_map(|domain| self.domains.get(domain));
-        let indexes = self.exact_hosts.get(&*host).into_iter().chain(parents);
-        let indexes = indexes.chain([&self.any_host]);
+        let indexes = self.indexes(&host);
         let meets_other_conditions = |position: &usize| {
             let conditions = &self.rules[*position].conditions;
             conditions.match_method_and_contract(target.method, target.contract)
@@ -128,6 +135,38 @@ impl Rules {
             }
             _ => Ok(found),
         }
+    }
+
+    /// Finds all rules that match a request, in their order. If the path is ambiguous, finds all rules whose other
+    /// conditions the request meets.
+    #[must_use]
+    pub fn find_all(&self, target: &RequestTarget<'_>) -> MatchedPositions {
+        let path = NormalPath::new(target.path);
+        let host = normalize_host(target.host);
+        let mut positions = Vec::new();
+        for index in self.indexes(&host) {
+            match &path {
+                Ok(path) => index.find_all(path, &mut positions),
+                Err(_) => positions.extend(&index.all_rules),
+            }
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        positions.retain(|position| {
+            let conditions = &self.rules[*position].conditions;
+            conditions.match_method_and_contract(target.method, target.contract)
+        });
+        MatchedPositions {
+            positions,
+            is_path_ambiguous: path.is_err(),
+        }
+    }
+
+    /// The indexes of the rules that can match a host.
+    fn indexes<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a PathIndex> {
+        let parents = parent_domains(host).filter_map(|domain| self.domains.get(domain));
+        let indexes = self.exact_hosts.get(host).into_iter().chain(parents);
+        indexes.chain([&self.any_host])
     }
 
     /// All rules in the order of the configuration.
@@ -185,6 +224,26 @@ impl PathIndex {
             consider(positions.filter(&meets_other_conditions).min());
         }
         best
+    }
+}
+
+impl PathIndex {
+    /// Adds the positions of all rules that match this path to `positions`. A position can occur several times.
+    fn find_all(&self, path: &NormalPath<'_>, positions: &mut Vec<usize>) {
+        positions.extend(&self.without_path);
+        positions.extend(self.exact.get(path.as_str()).into_iter().flatten());
+        if !self.prefixes.is_empty() {
+            let prefixes = path.with_parents();
+            positions.extend(
+                prefixes
+                    .filter_map(|path| self.prefixes.get(path))
+                    .flatten(),
+            );
+        }
+        if !self.glob_rules.is_empty() {
+            let matched = self.globs.matches_candidate(&Candidate::new(path.as_str()));
+            positions.extend(matched.into_iter().map(|glob| self.glob_rules[glob]));
+        }
     }
 }
 

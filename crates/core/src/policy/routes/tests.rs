@@ -1,0 +1,173 @@
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{Contract, HostPattern};
+
+fn sourced<T>(value: T) -> Sourced<T> {
+    Sourced {
+        value,
+        from: "test".into(),
+    }
+}
+
+fn idle_terms(seconds: u64) -> Arc<RouteTerms> {
+    Arc::new(RouteTerms {
+        idle: Some(sourced(Duration::from_secs(seconds))),
+        ..RouteTerms::default()
+    })
+}
+
+fn entry(host: &str, path: &str, seconds: u64, is_certain: bool) -> RouteEntry {
+    RouteEntry {
+        conditions: Conditions {
+            hosts: vec![HostPattern::parse(host).unwrap()],
+            paths: vec![PathPattern::prefix(path).unwrap()],
+            ..Conditions::default()
+        },
+        terms: idle_terms(seconds),
+        is_certain,
+    }
+}
+
+/// Returns the idle limit of a GET request in seconds.
+fn find(index: &RouteIndex, host: &str, path: &str) -> Option<u64> {
+    let target = RequestTarget {
+        host,
+        path: path.as_bytes(),
+        method: &Method::GET,
+        contract: Contract::ForwardAuth,
+    };
+    let terms = index.find(&target)?;
+    terms.idle.as_ref().map(|idle| idle.value.as_secs())
+}
+
+#[test]
+fn the_first_certain_route_decides_and_uncertain_routes_before_it_tighten() {
+    let index = RouteIndex::new(vec![
+        entry("a.example.com", "/api/v2", 30, true),
+        entry("a.example.com", "/api", 10, false),
+        entry("a.example.com", "/api", 20, true),
+        entry("a.example.com", "/", 5, true),
+        entry("*.example.com", "/", 7, true),
+    ])
+    .unwrap();
+    assert_eq!(find(&index, "a.example.com", "/api/v2/x"), Some(30));
+    assert_eq!(find(&index, "A.example.com:443", "/api/x"), Some(10));
+    assert_eq!(find(&index, "a.example.com", "/other"), Some(5));
+    assert_eq!(find(&index, "b.example.com", "/api"), Some(7));
+    assert_eq!(find(&index, "example.com", "/api"), None);
+    // Servers read this path in different ways, so the tightest of all routes applies.
+    assert_eq!(find(&index, "a.example.com", "/api/v2/%2e%2e/x"), Some(5));
+}
+
+#[test]
+fn passive_paths_match_whole_paths() {
+    let paths = PassivePaths::new(["/poll/**", "/live"]).unwrap();
+    for (path, is_passive) in [
+        ("/poll/a/b", true),
+        ("/live", true),
+        ("/live/x", false),
+        ("/x//poll", true),
+    ] {
+        assert_eq!(paths.contain(path.as_bytes()), is_passive, "{path}");
+    }
+    assert!(!PassivePaths::default().contain(b"/a/../b"));
+    let (text, error) = PassivePaths::new(["/[a"]).unwrap_err();
+    assert_eq!(text, "/[a");
+    assert!(error.to_string().contains("unclosed"), "{error}");
+}
+
+fn any_terms() -> impl Strategy<Value = RouteTerms> {
+    let limit = || proptest::option::of((1_u64..5, "[ab]"));
+    let globs = proptest::sample::subsequence(vec!["/a/**", "/b", "/c*"], 0..=3);
+    let groups = proptest::collection::vec("[xyz]", 0..3);
+    let activity = prop_oneof![
+        Just(ActivityKind::Any),
+        Just(ActivityKind::Navigation),
+        Just(ActivityKind::Explicit)
+    ];
+    (limit(), limit(), globs, groups, activity, any::<bool>()).prop_map(
+        |(idle, absolute, globs, groups, activity, forbids)| {
+            let limit = |limit: Option<(u64, String)>| {
+                limit.map(|(seconds, from)| Sourced {
+                    value: Duration::from_secs(seconds),
+                    from: from.into(),
+                })
+            };
+            RouteTerms {
+                idle: limit(idle),
+                absolute: limit(absolute),
+                activity,
+                passive_paths: PassivePaths::new(globs).unwrap(),
+                groups: [groups]
+                    .into_iter()
+                    .filter(|it| !it.is_empty())
+                    .map(sourced)
+                    .collect(),
+                forbids_public: forbids.then(|| "test".into()),
+                ..RouteTerms::default()
+            }
+        },
+    )
+}
+
+/// Returns the parts of terms that a test can compare.
+fn parts(terms: &RouteTerms) -> impl PartialEq + std::fmt::Debug + use<> {
+    (
+        terms.idle.clone(),
+        terms.absolute.clone(),
+        terms.activity,
+        terms.passive_paths.texts.clone(),
+        terms.groups.clone(),
+        terms.forbids_public.clone(),
+    )
+}
+
+proptest! {
+    /// The order of the objects has no effect, and a further object never loosens.
+    #[test]
+    fn what_is_added_tightens(a in any_terms(), b in any_terms(), c in any_terms()) {
+        let both = a.strictest(&b);
+        prop_assert_eq!(parts(&both), parts(&b.strictest(&a)));
+        prop_assert_eq!(parts(&both.strictest(&c)), parts(&a.strictest(&b.strictest(&c))));
+        prop_assert_eq!(parts(&a.strictest(&a)), parts(&a));
+        prop_assert_eq!(both.limits(), a.limits().strictest(b.limits()));
+        prop_assert!(both.groups.is_superset(&a.groups));
+        for path in ["/a/x", "/b", "/cc", "/d", "/a//b"] {
+            let (before, after) = (a.passive_paths.contain(path.as_bytes()), both.passive_paths.contain(path.as_bytes()));
+            prop_assert!(!before || after, "{}", path);
+        }
+        prop_assert!(a.forbids_public.is_none() || both.forbids_public.is_some());
+    }
+
+    /// An index gives each request the terms of a search through all entries.
+    #[test]
+    fn the_index_equals_a_search(
+        entries in proptest::collection::vec((0_usize..3, 0_usize..4, 1_u64..9, any::<bool>()), 0..8),
+        host in 0_usize..3,
+        path in 0_usize..5,
+    ) {
+        let hosts = ["a.b.c", "*.b.c", "*.c"];
+        let prefixes = ["/", "/a", "/a/b", "/c"];
+        let requests = ["/", "/a", "/a/b/c", "/c", "/a/../c"];
+        let all: Vec<_> = entries.iter().map(|(h, p, seconds, certain)| entry(hosts[*h], prefixes[*p], *seconds, *certain)).collect();
+        let request_host = ["a.b.c", "x.b.c", "x.c"][host];
+        let request = requests[path];
+        let index = RouteIndex::new(all.clone()).unwrap();
+        let is_ambiguous = path == 4;
+        let below = |prefix: &str| prefix == "/" || request == prefix || request.starts_with(&format!("{prefix}/"));
+        let mut expected: Option<u64> = None;
+        for ((h, p, seconds, certain), _) in entries.iter().zip(&all) {
+            let host_matches = HostPattern::parse(hosts[*h]).unwrap().matches(request_host);
+            if !host_matches || (!is_ambiguous && !below(prefixes[*p])) {
+                continue;
+            }
+            expected = Some(expected.map_or(*seconds, |least| least.min(*seconds)));
+            if *certain && !is_ambiguous {
+                break;
+            }
+        }
+        prop_assert_eq!(find(&index, request_host, request), expected);
+    }
+}

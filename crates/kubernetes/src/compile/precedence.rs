@@ -1,0 +1,37 @@
+//! The order in which routers choose a rule (Gateway API, HTTPRouteRule): the more exact host, an exact path, the longer
+//! prefix, a method, and then the older route.
+
+use std::cmp::Reverse;
+
+use crate::policy::{HostPattern, PathPattern};
+use crate::routes::{RoutePath, RouteRule};
+
+/// A key by which entries are sorted. An entry that applies only to some requests for its host and path comes before an
+/// entry that applies to all of them.
+pub(super) fn key(
+    rule: &RouteRule,
+    host: Option<&HostPattern>,
+    is_certain: bool,
+) -> impl Ord + use<> {
+    let host_rank = match host {
+        Some(HostPattern::Exact(_)) => (0, Reverse(0)),
+        Some(HostPattern::Subdomains(domain)) => (1, Reverse(domain.len())),
+        None => (2, Reverse(0)),
+    };
+    let path_rank = match &rule.path {
+        // It can be any path of the host.
+        RoutePath::Unknown => (0, Reverse(0)),
+        RoutePath::Pattern(PathPattern::Exact(_)) => (1, Reverse(0)),
+        RoutePath::Pattern(PathPattern::Prefix(path)) => (2, Reverse(path.len())),
+        RoutePath::Pattern(PathPattern::Glob(_) | PathPattern::Ambiguous) => (3, Reverse(0)),
+        RoutePath::Any => (4, Reverse(0)),
+    };
+    (
+        host_rank,
+        path_rank,
+        is_certain,
+        rule.method.is_none(),
+        rule.created.clone(),
+        rule.route.clone(),
+    )
+}

@@ -1,0 +1,218 @@
+//! The objects that set fields: policies, annotations and the bounds of the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::annotations;
+use crate::cluster_policy::ClusterPolicy;
+use crate::merge::Merged;
+use crate::objects::{Metadata, ObjectKey};
+use crate::policy::{HostPattern, Sourced};
+use crate::routes::{RoutePath, RouteRule};
+use crate::session_policy::TargetRef;
+use crate::state::State;
+
+/// A kind of object and the key of the object.
+type ObjectId = (String, ObjectKey);
+
+/// All objects that set fields. The position of an object in `merged` stands for the object.
+pub(super) struct Sources {
+    merged: Vec<Merged>,
+    /// The policies of each target, with the section that each names.
+    by_target: BTreeMap<ObjectId, Vec<(Option<String>, usize)>>,
+    /// The annotations of each object.
+    by_object: BTreeMap<ObjectId, usize>,
+    /// All policies of a namespace.
+    by_namespace: BTreeMap<String, Vec<usize>>,
+    pub(super) session_policies: BTreeMap<ObjectKey, (usize, Vec<String>)>,
+    pub(super) cluster_policies: Vec<(String, ClusterPolicy, Vec<String>, usize)>,
+    labels: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) warnings: Vec<(String, String)>,
+}
+
+impl Sources {
+    pub(super) fn new(state: &State) -> Self {
+        let mut sources = Self {
+            merged: Vec::new(),
+            by_target: BTreeMap::new(),
+            by_object: BTreeMap::new(),
+            by_namespace: BTreeMap::new(),
+            session_policies: BTreeMap::new(),
+            cluster_policies: Vec::new(),
+            labels: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        for (key, policy) in &state.session_policies {
+            let (fields, mistakes) = policy.spec.parse();
+            let from: Arc<str> = format!("SessionPolicy {key}").into();
+            let source = sources.add(Merged::of_fields(&fields, &from));
+            for TargetRef {
+                kind,
+                name,
+                section_name,
+                ..
+            } in &policy.spec.target_refs
+            {
+                let target = (kind.clone(), ObjectKey::new(&key.namespace, name));
+                let of_target = sources.by_target.entry(target).or_default();
+                of_target.push((section_name.clone(), source));
+            }
+            let of_namespace = sources.by_namespace.entry(key.namespace.clone());
+            of_namespace.or_default().push(source);
+            sources
+                .session_policies
+                .insert(key.clone(), (source, mistakes));
+        }
+        for (name, policy) in &state.cluster_policies {
+            let (policy, mistakes) = policy.spec.parse();
+            let from: Arc<str> = format!("ClusterSessionPolicy {name}").into();
+            let source = sources.add(Merged::of_cluster_policy(&policy, &from));
+            let policy = (name.clone(), policy, mistakes, source);
+            sources.cluster_policies.push(policy);
+        }
+        for (name, metadata) in &state.namespaces {
+            sources.labels.insert(name.clone(), metadata.labels.clone());
+            sources.add_annotations("Namespace", &ObjectKey::new("", name), metadata);
+        }
+        for (key, metadata) in &state.services {
+            sources.add_annotations("Service", key, metadata);
+        }
+        for (key, object) in &state.ingresses {
+            sources.add_annotations("Ingress", key, &object.metadata);
+        }
+        for (key, object) in &state.http_routes {
+            sources.add_annotations("HTTPRoute", key, &object.metadata);
+        }
+        for (key, object) in &state.grpc_routes {
+            sources.add_annotations("GRPCRoute", key, &object.metadata);
+        }
+        sources
+    }
+
+    fn add(&mut self, merged: Merged) -> usize {
+        self.merged.push(merged);
+        self.merged.len() - 1
+    }
+
+    fn add_annotations(&mut self, kind: &str, key: &ObjectKey, metadata: &Metadata) {
+        let Some((fields, mistakes)) = annotations::parse(&metadata.annotations) else {
+            return;
+        };
+        let object = format!("{kind} {key}");
+        for mistake in mistakes {
+            self.warnings.push((object.clone(), mistake));
+        }
+        let from: Arc<str> = format!("{object} (annotation)").into();
+        let source = self.add(Merged::of_fields(&fields, &from));
+        let id = (kind.to_owned(), key.clone());
+        self.by_object.insert(id, source);
+    }
+
+    /// Returns all objects that apply to the requests of a rule for a host.
+    pub(super) fn of_rule(&self, rule: &RouteRule, host: Option<&HostPattern>) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let namespace = &rule.route.key.namespace;
+        let route = (rule.route.kind.to_owned(), rule.route.key.clone());
+        self.add_target(&mut found, &route, |section| {
+            rule.section.as_deref() == Some(section)
+        });
+        let services = rule.services.iter();
+        let targets = services.map(|service| ("Service".to_owned(), service.clone()));
+        for service in targets {
+            self.add_target(&mut found, &service, |_| false);
+        }
+        for (gateway, listener) in &rule.listeners {
+            let gateway = ("Gateway".to_owned(), gateway.clone());
+            self.add_target(&mut found, &gateway, |section| section == listener);
+        }
+        let namespace_id = ("Namespace".to_owned(), ObjectKey::new("", namespace));
+        found.extend(self.by_object.get(&namespace_id));
+        if matches!(rule.path, RoutePath::Unknown) {
+            found.extend(self.by_namespace.get(namespace).into_iter().flatten());
+        }
+        for (_, policy, _, source) in &self.cluster_policies {
+            let covers_host = policy.hosts.is_empty()
+                || host.is_some_and(|host| policy.hosts.iter().any(|it| covers(it, host)));
+            if self.selects(policy, namespace) && covers_host {
+                found.insert(*source);
+            }
+        }
+        found
+    }
+
+    fn add_target(
+        &self,
+        found: &mut BTreeSet<usize>,
+        target: &ObjectId,
+        is_section: impl Fn(&str) -> bool,
+    ) {
+        let policies = self.by_target.get(target).into_iter().flatten();
+        let policies = policies.filter(|(section, _)| section.as_deref().is_none_or(&is_section));
+        found.extend(policies.map(|(_, source)| source));
+        found.extend(self.by_object.get(target));
+    }
+
+    /// Returns the bounds of the cluster that apply only to some of the hosts of a rule, each with these hosts.
+    pub(super) fn of_narrower_hosts(
+        &self,
+        rule: &RouteRule,
+        host: Option<&HostPattern>,
+    ) -> Vec<(HostPattern, usize)> {
+        let mut found = Vec::new();
+        for (_, policy, _, source) in &self.cluster_policies {
+            if policy.selector.is_none() || !self.selects(policy, &rule.route.key.namespace) {
+                continue;
+            }
+            for narrower in &policy.hosts {
+                let is_narrower = match host {
+                    None => true,
+                    Some(host) => covers(host, narrower) && !covers(narrower, host),
+                };
+                if is_narrower {
+                    found.push((narrower.clone(), *source));
+                }
+            }
+        }
+        found
+    }
+
+    fn selects(&self, policy: &ClusterPolicy, namespace: &str) -> bool {
+        let none = BTreeMap::new();
+        let labels = self.labels.get(namespace).unwrap_or(&none);
+        let selector = policy.selector.as_ref();
+        selector.is_none_or(|selector| selector.matches(labels))
+    }
+
+    /// The bounds that apply to hosts in every namespace, with these hosts. An empty list stands for all hosts.
+    pub(super) fn cluster_wide(&self) -> impl Iterator<Item = (&[HostPattern], &Merged)> {
+        let policies = self.cluster_policies.iter();
+        let policies = policies.filter(|(_, policy, ..)| policy.selector.is_none());
+        policies.map(|(_, policy, _, source)| (&*policy.hosts, &self.merged[*source]))
+    }
+
+    pub(super) fn merge(&self, sources: &BTreeSet<usize>) -> Merged {
+        let sources = sources.iter().map(|source| &self.merged[*source]);
+        sources.fold(Merged::default(), |all, source| all.join(source))
+    }
+
+    pub(super) fn max_sessions(&self) -> Option<Sourced<usize>> {
+        let policies = self.cluster_policies.iter();
+        let limits = policies.filter_map(|(name, policy, ..)| {
+            let value = policy.max_sessions?;
+            let from = format!("ClusterSessionPolicy {name}").into();
+            Some(Sourced { value, from })
+        });
+        limits.min()
+    }
+}
+
+/// Whether the first pattern matches every host that the second pattern matches.
+fn covers(pattern: &HostPattern, other: &HostPattern) -> bool {
+    match (pattern, other) {
+        (_, HostPattern::Exact(host)) => pattern.matches(host),
+        (HostPattern::Subdomains(domain), HostPattern::Subdomains(other)) => {
+            other.ends_with(domain.as_str())
+        }
+        (HostPattern::Exact(_), HostPattern::Subdomains(_)) => false,
+    }
+}

@@ -1,0 +1,640 @@
+//! Tables over every form of route, with manifests as users write them.
+
+use std::time::Duration;
+
+use http::Method;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::*;
+use crate::objects::Metadata;
+use crate::policy::{Contract, RequestTarget};
+use crate::state::Object;
+use crate::status::Condition;
+
+/// Adds the objects of a YAML stream to a state, as a watch does.
+fn apply(state: &mut State, yaml: &str) {
+    for document in yaml_rust2::YamlLoader::load_from_str(yaml).unwrap() {
+        let value = to_json(&document);
+        // An empty document, after the last separator.
+        if value.is_null() {
+            continue;
+        }
+        let metadata: Metadata = serde_json::from_value(value["metadata"].clone()).unwrap();
+        let key = metadata.key();
+        match value["kind"].as_str().unwrap() {
+            "Namespace" => drop(state.namespaces.insert(key.name, metadata)),
+            "Service" => drop(state.services.insert(key, metadata)),
+            "Ingress" => drop(state.ingresses.insert(key, object(metadata, &value))),
+            "IngressClass" => drop(
+                state
+                    .ingress_classes
+                    .insert(key.name, object(metadata, &value)),
+            ),
+            "Gateway" => drop(state.gateways.insert(key, object(metadata, &value))),
+            "HTTPRoute" => drop(state.http_routes.insert(key, object(metadata, &value))),
+            "GRPCRoute" => drop(state.grpc_routes.insert(key, object(metadata, &value))),
+            "SessionPolicy" => drop(state.session_policies.insert(key, object(metadata, &value))),
+            "ClusterSessionPolicy" => {
+                drop(
+                    state
+                        .cluster_policies
+                        .insert(key.name, object(metadata, &value)),
+                );
+            }
+            kind => unreachable!("{kind}"),
+        }
+    }
+}
+
+fn object<Spec, Status>(metadata: Metadata, value: &Value) -> Object<Spec, Status>
+where
+    Spec: DeserializeOwned + Default,
+    Status: DeserializeOwned + Default,
+{
+    let read = |part: &Value| part.clone();
+    Object {
+        metadata,
+        spec: serde_json::from_value(read(&value["spec"])).unwrap_or_default(),
+        status: serde_json::from_value(read(&value["status"])).unwrap_or_default(),
+    }
+}
+
+fn to_json(yaml: &yaml_rust2::Yaml) -> Value {
+    use yaml_rust2::Yaml;
+    match yaml {
+        Yaml::Integer(number) => (*number).into(),
+        Yaml::String(text) => text.clone().into(),
+        Yaml::Boolean(value) => (*value).into(),
+        Yaml::Array(items) => items.iter().map(to_json).collect(),
+        Yaml::Hash(pairs) => {
+            let pairs = pairs.iter();
+            let pairs =
+                pairs.map(|(key, value)| (key.as_str().unwrap().to_owned(), to_json(value)));
+            Value::Object(pairs.collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+fn state(yaml: &str) -> State {
+    let mut state = State::default();
+    apply(&mut state, yaml);
+    state
+}
+
+fn find(compiled: &Compiled, method: &str, host: &str, path: &str) -> Option<Arc<RouteTerms>> {
+    compiled.index.find(&RequestTarget {
+        host,
+        path: path.as_bytes(),
+        method: &method.parse::<Method>().unwrap(),
+        contract: Contract::ForwardAuth,
+    })
+}
+
+/// Returns the idle limit of a GET request in minutes, and the object that sets it.
+fn idle(compiled: &Compiled, host: &str, path: &str) -> Option<(u64, String)> {
+    let terms = find(compiled, "GET", host, path)?;
+    let limit = terms.idle.as_ref()?;
+    Some((limit.value.as_secs() / 60, limit.from.to_string()))
+}
+
+fn minutes(compiled: &Compiled, host: &str, path: &str) -> Option<u64> {
+    idle(compiled, host, path).map(|(minutes, _)| minutes)
+}
+
+fn accepted<'a>(compiled: &'a Compiled, namespace: &str, name: &str) -> &'a Condition {
+    &compiled.session_policies[&ObjectKey::new(namespace, name)].ancestors[0].conditions[0]
+}
+
+const CLASSES: &str = "
+{kind: IngressClass, metadata: {name: nginx}, spec: {controller: k8s.io/ingress-nginx}}
+---
+{kind: Namespace, metadata: {name: crm, labels: {scope: pci}}}
+---
+{kind: Namespace, metadata: {name: shop}}
+---
+";
+
+/// An Ingress of the namespace `crm`, and a policy for it.
+const CRM: &str = "
+kind: Ingress
+metadata: {name: crm, namespace: crm, creationTimestamp: '2026-01-02T00:00:00Z'}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: crm.example.com
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: crm}}}
+      - {path: /admin, pathType: Prefix, backend: {service: {name: admin}}}
+      - {path: /health, pathType: Exact, backend: {service: {name: crm}}}
+---
+kind: SessionPolicy
+metadata: {name: crm, namespace: crm}
+spec:
+  targetRefs: [{group: networking.k8s.io, kind: Ingress, name: crm}]
+  idle: 30m
+  requireGroups: [crm-users]
+---
+";
+
+#[test]
+fn an_ingress_gets_the_limits_of_its_policy_its_services_and_its_namespace() {
+    let yaml = format!(
+        "{CLASSES}{CRM}
+kind: Service
+metadata: {{name: admin, namespace: crm, annotations: {{curfew.dev/idle: 5m}}}}
+---
+kind: Service
+metadata: {{name: admin, namespace: shop, annotations: {{curfew.dev/idle: 1m}}}}"
+    );
+    let mut objects = state(&yaml);
+    let compiled = compile(&objects);
+    for (path, expected) in [
+        ("/", 30),
+        ("/x/y", 30),
+        ("/admin", 5),
+        ("/admin/x", 5),
+        ("/administrator", 30),
+        ("/health", 30),
+    ] {
+        assert_eq!(
+            minutes(&compiled, "crm.example.com", path),
+            Some(expected),
+            "{path}"
+        );
+    }
+    assert_eq!(minutes(&compiled, "other.example.com", "/"), None);
+    assert_eq!(
+        idle(&compiled, "crm.example.com", "/admin").unwrap().1,
+        "Service crm/admin (annotation)"
+    );
+    let groups = &find(&compiled, "GET", "crm.example.com", "/")
+        .unwrap()
+        .groups;
+    assert_eq!(groups.first().unwrap().value, ["crm-users"]);
+    assert!(accepted(&compiled, "crm", "crm").status);
+    let namespace = objects.namespaces.get_mut("crm").unwrap();
+    namespace
+        .annotations
+        .insert("curfew.dev/idle".to_owned(), "2m".to_owned());
+    let compiled = compile(&objects);
+    assert_eq!(minutes(&compiled, "crm.example.com", "/admin"), Some(2));
+}
+
+#[test]
+fn only_routes_that_a_proxy_serves_count() {
+    for (class, is_served) in [("nginx", true), ("missing", false)] {
+        let yaml = format!("{CLASSES}{CRM}").replace(
+            "ingressClassName: nginx",
+            &format!("ingressClassName: {class}"),
+        );
+        let compiled = compile(&state(&yaml));
+        assert_eq!(
+            minutes(&compiled, "crm.example.com", "/").is_some(),
+            is_served,
+            "{class}"
+        );
+        assert_eq!(
+            accepted(&compiled, "crm", "crm").status,
+            is_served,
+            "{class}"
+        );
+    }
+    let without_class = format!("{CLASSES}{CRM}").replace("  ingressClassName: nginx\n", "");
+    let mut objects = state(&without_class);
+    assert_eq!(minutes(&compile(&objects), "crm.example.com", "/"), None);
+    let class = objects.ingress_classes.get_mut("nginx").unwrap();
+    let default = crate::routes::DEFAULT_CLASS.to_owned();
+    class
+        .metadata
+        .annotations
+        .insert(default, "true".to_owned());
+    assert_eq!(
+        minutes(&compile(&objects), "crm.example.com", "/"),
+        Some(30)
+    );
+}
+
+/// A Gateway with one listener, a route that the Gateway has accepted, and a policy for the route.
+fn gateway(listener_host: &str, route: &str) -> String {
+    format!(
+        "
+kind: Gateway
+metadata: {{name: edge, namespace: infra}}
+spec: {{listeners: [{{name: web{listener_host}}}]}}
+---
+{route}
+---
+kind: SessionPolicy
+metadata: {{name: limits, namespace: crm}}
+spec: {{targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: app}}], idle: 10m}}
+"
+    )
+}
+
+fn http_route(hosts: &str, rules: &str) -> String {
+    format!(
+        "
+kind: HTTPRoute
+metadata: {{name: app, namespace: crm, creationTimestamp: '2026-01-02T00:00:00Z'}}
+spec:
+  parentRefs: [{{name: edge, namespace: infra}}]
+  hostnames: {hosts}
+  rules: {rules}
+status:
+  parents:
+  - parentRef: {{name: edge, namespace: infra}}
+    conditions: [{{type: Accepted, status: 'True'}}]"
+    )
+}
+
+#[test]
+fn the_hosts_of_a_route_are_those_that_a_listener_serves_too() {
+    for (listener, route, host, is_found) in [
+        ("", "[a.example.com]", "a.example.com", true),
+        ("", "[a.example.com]", "b.example.com", false),
+        ("", "[]", "anything.example", true),
+        (", hostname: '*.example.com'", "[]", "a.example.com", true),
+        (", hostname: '*.example.com'", "[]", "example.org", false),
+        (
+            ", hostname: '*.example.com'",
+            "[a.example.com, a.example.org]",
+            "a.example.com",
+            true,
+        ),
+        (
+            ", hostname: '*.example.com'",
+            "[a.example.com, a.example.org]",
+            "a.example.org",
+            false,
+        ),
+        (
+            ", hostname: '*.example.com'",
+            "['*.b.example.com']",
+            "a.b.example.com",
+            true,
+        ),
+        (
+            ", hostname: '*.b.example.com'",
+            "['*.example.com']",
+            "a.b.example.com",
+            true,
+        ),
+        (
+            ", hostname: '*.b.example.com'",
+            "['*.example.com']",
+            "c.example.com",
+            false,
+        ),
+        (
+            ", hostname: a.example.com",
+            "['*.example.com']",
+            "a.example.com",
+            true,
+        ),
+        (
+            ", hostname: a.example.com",
+            "['*.example.com']",
+            "b.example.com",
+            false,
+        ),
+        (
+            ", hostname: a.example.com",
+            "[b.example.com]",
+            "b.example.com",
+            false,
+        ),
+    ] {
+        let compiled = compile(&state(&gateway(listener, &http_route(route, "[{}]"))));
+        assert_eq!(
+            minutes(&compiled, host, "/"),
+            is_found.then_some(10),
+            "{listener} {route} {host}"
+        );
+    }
+}
+
+#[test]
+fn a_route_counts_only_if_its_gateway_has_accepted_it() {
+    for (from, to) in [
+        ("status: 'True'", "status: 'False'"),
+        ("type: Accepted", "type: ResolvedRefs"),
+        (
+            "  - parentRef: {name: edge, namespace: infra}",
+            "  - parentRef: {name: other, namespace: infra}",
+        ),
+        ("kind: Gateway\n", "kind: Namespace\n"),
+    ] {
+        let yaml = gateway("", &http_route("[a.example.com]", "[{}]"));
+        assert!(yaml.contains(from), "{from}");
+        let compiled = compile(&state(&yaml.replacen(from, to, 1)));
+        assert_eq!(minutes(&compiled, "a.example.com", "/"), None, "{to}");
+        assert_eq!(
+            accepted(&compiled, "crm", "limits").reason,
+            "TargetNotFound",
+            "{to}"
+        );
+    }
+}
+
+#[test]
+fn a_route_with_conditions_on_headers_could_match() {
+    let rules = "
+  - matches: [{path: {type: PathPrefix, value: /api}, headers: [{name: x-canary}]}]
+    backendRefs: [{name: canary}]
+  - matches: [{path: {type: PathPrefix, value: /api}}]
+    backendRefs: [{name: stable}]
+  - matches: [{path: {type: Exact, value: /api/v1}, method: POST}]
+    backendRefs: [{name: writer}]
+  - backendRefs: [{name: web}]";
+    let services = [("canary", 3), ("stable", 7), ("writer", 1), ("web", 9)];
+    let services: String = services
+        .iter()
+        .map(|(name, idle)| {
+            format!("\n---\nkind: Service\nmetadata: {{name: {name}, namespace: crm, annotations: {{curfew.dev/idle: {idle}m}}}}")
+        })
+        .collect();
+    let yaml = gateway("", &http_route("[a.example.com]", rules)) + &services;
+    let compiled = compile(&state(&yaml));
+    let value = |method, path| {
+        let terms = find(&compiled, method, "a.example.com", path).unwrap();
+        terms.idle.as_ref().unwrap().value.as_secs() / 60
+    };
+    // The tightest of the candidates: the canary could get the request.
+    assert_eq!(value("GET", "/api/x"), 3);
+    assert_eq!(value("POST", "/api/v1"), 1);
+    assert_eq!(value("GET", "/api/v1"), 3);
+    assert_eq!(value("GET", "/x"), 9);
+}
+
+#[test]
+fn what_curfew_cannot_represent_gets_the_tightest_of_the_namespace() {
+    let rules = "[{matches: [{path: {type: RegularExpression, value: '/a[0-9]+'}}]}, {matches: [{path: {value: /b}}]}]";
+    let other = "
+---
+kind: SessionPolicy
+metadata: {name: other, namespace: crm}
+spec: {targetRefs: [{group: '', kind: Service, name: none}], idle: 2m}";
+    let yaml = gateway("", &http_route("[a.example.com]", rules)) + other;
+    let compiled = compile(&state(&yaml));
+    for path in ["/a1", "/b", "/c"] {
+        assert_eq!(minutes(&compiled, "a.example.com", path), Some(2), "{path}");
+    }
+    let condition = accepted(&compiled, "crm", "limits");
+    assert_eq!((condition.status, condition.reason), (false, "Invalid"));
+    assert!(
+        condition.message.contains("RegularExpression"),
+        "{}",
+        condition.message
+    );
+}
+
+#[test]
+fn grpc_routes_match_services_and_methods() {
+    let route = http_route(
+        "[a.example.com]",
+        "
+  - {name: one, matches: [{method: {service: shop.Cart, method: Add}}], backendRefs: [{name: add}]}
+  - {matches: [{method: {service: shop.Cart}}], backendRefs: [{name: cart}]}
+  - {matches: [{method: {method: Watch}}], backendRefs: [{name: watch}]}",
+    )
+    .replace("kind: HTTPRoute", "kind: GRPCRoute");
+    let services = "
+---
+{kind: Service, metadata: {name: add, namespace: crm, annotations: {curfew.dev/idle: 1m}}}
+---
+{kind: Service, metadata: {name: cart, namespace: crm, annotations: {curfew.dev/idle: 2m}}}
+---
+{kind: Service, metadata: {name: watch, namespace: crm, annotations: {curfew.dev/idle: 3m}}}";
+    let yaml = gateway("", &route).replace(
+        "kind: HTTPRoute, name: app",
+        "kind: GRPCRoute, name: app, sectionName: one",
+    );
+    let compiled = compile(&state(&(yaml + services)));
+    for (path, expected) in [
+        ("/shop.Cart/Add", Some(1)),
+        ("/shop.Cart/List", Some(2)),
+        ("/shop.Other/Watch", Some(3)),
+        ("/shop.Other/List", None),
+    ] {
+        assert_eq!(
+            minutes(&compiled, "a.example.com", path),
+            expected,
+            "{path}"
+        );
+    }
+    assert!(accepted(&compiled, "crm", "limits").status);
+}
+
+#[test]
+fn a_policy_can_name_a_rule_or_a_listener() {
+    let rules = "[{name: admin, matches: [{path: {value: /admin}}]}, {name: rest}]";
+    let yaml = gateway("", &http_route("[a.example.com]", rules))
+        .replace("name: app}]", "name: app, sectionName: admin}]");
+    let compiled = compile(&state(&yaml));
+    assert_eq!(minutes(&compiled, "a.example.com", "/admin"), Some(10));
+    assert_eq!(minutes(&compiled, "a.example.com", "/x"), None);
+    let missing = yaml.replace("sectionName: admin", "sectionName: nothing");
+    assert_eq!(
+        accepted(&compile(&state(&missing)), "crm", "limits").reason,
+        "TargetNotFound"
+    );
+    let of_gateway = "
+---
+kind: SessionPolicy
+metadata: {name: edge, namespace: infra}
+spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: web}], idle: 4m}
+---
+kind: SessionPolicy
+metadata: {name: foreign, namespace: crm}
+spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}], idle: 1m}";
+    let compiled = compile(&state(&(yaml + of_gateway)));
+    assert_eq!(minutes(&compiled, "a.example.com", "/x"), Some(4));
+    // A policy reaches only objects of its own namespace.
+    assert_eq!(
+        accepted(&compiled, "crm", "foreign").reason,
+        "TargetNotFound"
+    );
+}
+
+const CORPORATE: &str = "
+kind: ClusterSessionPolicy
+metadata: {name: corporate}
+spec:
+  namespaceSelector: {matchLabels: {scope: pci}}
+  ceiling: {idle: 15m, maxSessions: 3}
+  floor: {idle: 2m}
+  defaults: {absolute: 8h}
+  forbid: [PublicRules, StreamActivity]
+---
+";
+
+#[test]
+fn a_ceiling_clamps_and_the_status_says_so() {
+    let compiled = compile(&state(&format!("{CLASSES}{CRM}{CORPORATE}")));
+    assert_eq!(
+        idle(&compiled, "crm.example.com", "/").unwrap(),
+        (15, "ClusterSessionPolicy corporate".to_owned())
+    );
+    let terms = find(&compiled, "GET", "crm.example.com", "/").unwrap();
+    assert_eq!(
+        terms.absolute.as_ref().unwrap().value,
+        Duration::from_secs(8 * 3600)
+    );
+    assert_eq!(
+        terms.forbids_public.as_deref(),
+        Some("ClusterSessionPolicy corporate")
+    );
+    let status = &compiled.session_policies[&ObjectKey::new("crm", "crm")];
+    assert_eq!(status.idle.as_ref().unwrap().value, "15m");
+    let programmed = &status.ancestors[0].conditions[1];
+    assert_eq!(
+        (programmed.kind, programmed.status, programmed.reason),
+        ("Programmed", true, "Overridden")
+    );
+    assert_eq!(
+        programmed.message,
+        "idle 30m of SessionPolicy crm/crm is 15m because of ClusterSessionPolicy corporate."
+    );
+    assert_eq!(compiled.max_sessions.as_ref().unwrap().value, 3);
+    let lower = format!("{CLASSES}{CRM}{CORPORATE}").replace("idle: 30m", "idle: 1m");
+    assert_eq!(
+        minutes(&compile(&state(&lower)), "crm.example.com", "/"),
+        Some(2)
+    );
+    let conflict =
+        format!("{CLASSES}{CRM}{CORPORATE}").replace("floor: {idle: 2m}", "floor: {idle: 20m}");
+    let compiled = compile(&state(&conflict));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(15));
+    let condition = &compiled.cluster_policies["corporate"].conditions[0];
+    assert_eq!((condition.status, condition.reason), (false, "Conflicted"));
+}
+
+#[test]
+fn bounds_of_hosts_apply_without_any_route() {
+    let yaml = "
+kind: ClusterSessionPolicy
+metadata: {name: pay}
+spec: {hosts: ['*.pay.example.com'], ceiling: {idle: 5m}, defaults: {absolute: 1h}, standards: [pci-dss]}";
+    let compiled = compile(&state(yaml));
+    assert_eq!(minutes(&compiled, "a.pay.example.com", "/x/../y"), Some(5));
+    assert_eq!(minutes(&compiled, "pay.example.com", "/"), None);
+    let terms = find(&compiled, "GET", "a.pay.example.com", "/").unwrap();
+    assert_eq!(
+        terms.absolute.as_ref().unwrap().value,
+        Duration::from_secs(3600)
+    );
+    let invalid = compile(&state(
+        &yaml.replace("'*.pay.example.com'", "'*.pay.example.com', 'a b'"),
+    ));
+    assert_eq!(
+        minutes(&invalid, "other.example.com", "/"),
+        Some(5),
+        "a mistake must not loosen"
+    );
+    assert_eq!(
+        invalid.cluster_policies["pay"].conditions[0].reason,
+        "Invalid"
+    );
+}
+
+#[test]
+fn a_bound_for_some_hosts_of_a_route_leaves_the_others_alone() {
+    let yaml = gateway("", &http_route("['*.example.com']", "[{}]"))
+        + "
+---
+kind: Namespace
+metadata: {name: crm, labels: {scope: pci}}
+---
+kind: ClusterSessionPolicy
+metadata: {name: pay}
+spec: {namespaceSelector: {matchLabels: {scope: pci}}, hosts: [pay.example.com], ceiling: {idle: 5m}}";
+    let compiled = compile(&state(&yaml));
+    assert_eq!(minutes(&compiled, "pay.example.com", "/"), Some(5));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(10));
+}
+
+#[test]
+fn the_route_that_was_created_first_holds_its_host_and_path() {
+    let other = CRM
+        .replace("namespace: crm", "namespace: shop")
+        .replace("2026-01-02", "2026-03-04")
+        .replace("idle: 30m", "idle: 1m")
+        .replace(
+            "      - {path: /admin, pathType: Prefix, backend: {service: {name: admin}}}\n",
+            "      - {path: /shop, pathType: Prefix, backend: {service: {name: shop}}}\n",
+        );
+    let compiled = compile(&state(&format!("{CLASSES}{CRM}{other}")));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/x"), Some(30));
+    // A path that nobody else has claimed belongs to the other namespace.
+    assert_eq!(minutes(&compiled, "crm.example.com", "/shop"), Some(1));
+    let condition = accepted(&compiled, "shop", "crm");
+    assert_eq!((condition.status, condition.reason), (false, "Conflicted"));
+    assert!(
+        condition.message.contains("belongs to Ingress crm/crm"),
+        "{}",
+        condition.message
+    );
+    assert!(accepted(&compiled, "crm", "crm").status);
+}
+
+#[test]
+fn an_unreadable_value_never_loosens() {
+    let yaml =
+        format!("{CLASSES}{CRM}{CORPORATE}").replace("idle: 30m", "idle: soon\n  absolute: 1h");
+    let compiled = compile(&state(&yaml));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(15));
+    let terms = find(&compiled, "GET", "crm.example.com", "/").unwrap();
+    assert_eq!(
+        terms.absolute.as_ref().unwrap().value,
+        Duration::from_secs(3600)
+    );
+    let condition = accepted(&compiled, "crm", "crm");
+    assert_eq!(condition.reason, "Invalid");
+    assert!(
+        condition.message.starts_with("idle = \"soon\": must be"),
+        "{}",
+        condition.message
+    );
+    let annotated = format!("{CLASSES}{CRM}").replace(
+        "{name: crm, namespace: crm, creationTimestamp: '2026-01-02T00:00:00Z'}",
+        "{name: crm, namespace: crm, annotations: {curfew.dev/idle: never}}",
+    );
+    let compiled = compile(&state(&annotated));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(30));
+    assert_eq!(compiled.warnings[0].0, "Ingress crm/crm");
+}
+
+proptest! {
+    /// A further `SessionPolicy` or a further ceiling never loosens a request, whatever it targets.
+    #[test]
+    fn a_further_policy_never_loosens(
+        idle in 1_u64..40,
+        kind in 0_usize..4,
+        section in any::<bool>(),
+        path in prop_oneof![Just("/"), Just("/admin/x"), Just("/health"), Just("/x/../y")],
+    ) {
+        let base = format!("{CLASSES}{CRM}{CORPORATE}").replace("  defaults: {absolute: 8h}\n", "");
+        let target = [
+            "{group: networking.k8s.io, kind: Ingress, name: crm}",
+            "{group: '', kind: Service, name: admin}",
+            "{group: '', kind: Service, name: missing}",
+            "{group: x, kind: Widget, name: crm}",
+        ][kind];
+        let target = if section { target.replace('}', ", sectionName: x}") } else { target.to_owned() };
+        let further = format!(
+            "
+kind: SessionPolicy
+metadata: {{name: a, namespace: crm}}
+spec: {{targetRefs: [{target}], idle: {idle}m}}"
+        );
+        let before = compile(&state(&base));
+        let after = compile(&state(&format!("{base}{further}")));
+        let (before, after) = (minutes(&before, "crm.example.com", path), minutes(&after, "crm.example.com", path));
+        prop_assert!(after <= before, "{before:?} {after:?}");
+        prop_assert!(after.unwrap() >= 2);
+    }
+}

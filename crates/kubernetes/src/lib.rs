@@ -1,0 +1,33 @@
+//! Session limits as Kubernetes resources.
+//!
+//! [`State`] holds the objects of a cluster that Curfew watches: its own policies, the routes that proxies serve, and
+//! their namespaces and services. [`compile`] turns a state into a [`RouteIndex`](curfew_core::policy::RouteIndex),
+//! which checks use, and into the status of each policy.
+//!
+//! This crate does no I/O. The caller watches the API server and writes the status.
+
+mod annotations;
+mod cluster_policy;
+mod compile;
+mod duration;
+mod fields;
+mod merge;
+mod objects;
+mod routes;
+mod session_policy;
+mod state;
+mod status;
+
+pub use cluster_policy::{ClusterSessionPolicySpec, Forbidden};
+pub use compile::{Compiled, compile};
+pub use duration::{DurationError, parse_duration};
+pub use merge::{Effective, Merged};
+pub use objects::{
+    Backend, GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec,
+    IngressSpec, Metadata, ObjectKey, RouteStatus,
+};
+pub use session_policy::SessionPolicySpec;
+pub use state::{Object, State};
+pub use status::{Condition, PolicyStatus};
+
+use curfew_core::{policy, session};

@@ -1,0 +1,300 @@
+//! The parts of Kubernetes objects that Curfew reads. Everything else is dropped while an object is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// The namespace and the name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The namespace; empty for an object of the whole cluster.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of an object.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            return f.write_str(&self.name);
+        }
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The metadata of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// The name.
+    pub name: String,
+    /// The namespace; empty for an object of the whole cluster.
+    pub namespace: String,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations that begin with `curfew.dev/`, and those that select a default class.
+    pub annotations: BTreeMap<String, String>,
+    /// The time of the creation in RFC 3339, in UTC, so that the texts sort by time.
+    pub creation_timestamp: String,
+    /// The number of changes of the spec.
+    pub generation: i64,
+}
+
+impl Metadata {
+    /// The key of the object.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.namespace, &self.name)
+    }
+}
+
+/// `spec` of an `Ingress` (networking.k8s.io/v1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IngressSpec {
+    /// The class; `None` for the default class.
+    pub ingress_class_name: Option<String>,
+    /// The service for requests that meet no rule.
+    pub default_backend: Option<IngressBackend>,
+    /// The rules.
+    pub rules: Vec<IngressRule>,
+}
+
+/// A rule of an `Ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IngressRule {
+    /// The host; `None` for every host.
+    pub host: Option<String>,
+    /// The paths.
+    pub http: IngressPaths,
+}
+
+/// The paths of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IngressPaths {
+    /// The paths.
+    pub paths: Vec<IngressPath>,
+}
+
+/// A path of an `Ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IngressPath {
+    /// The path; `/` if it is missing.
+    pub path: Option<String>,
+    /// `Exact`, `Prefix` or `ImplementationSpecific`.
+    pub path_type: String,
+    /// The service.
+    pub backend: IngressBackend,
+}
+
+/// The service of a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IngressBackend {
+    /// The service, if it is a service.
+    pub service: Option<Named>,
+}
+
+/// A reference by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+}
+
+/// `spec` of an `IngressClass`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IngressClassSpec {
+    /// The controller that serves the class.
+    pub controller: String,
+}
+
+/// `spec` of an `HTTPRoute` (gateway.networking.k8s.io/v1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRouteSpec {
+    /// The Gateways.
+    pub parent_refs: Vec<ParentRef>,
+    /// The hosts; empty for the hosts of the listeners.
+    pub hostnames: Vec<String>,
+    /// The rules.
+    pub rules: Vec<HttpRouteRule>,
+}
+
+/// A rule of an `HTTPRoute`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRouteRule {
+    /// The name, which `sectionName` refers to.
+    pub name: Option<String>,
+    /// The conditions; a request must meet one of them. Empty for every request.
+    pub matches: Vec<HttpRouteMatch>,
+    /// The services.
+    pub backend_refs: Vec<Backend>,
+}
+
+/// A condition of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRouteMatch {
+    /// The path; `None` for every path.
+    pub path: Option<HttpPathMatch>,
+    /// The method.
+    pub method: Option<String>,
+    /// The conditions on headers.
+    pub headers: Vec<Named>,
+    /// The conditions on the query.
+    pub query_params: Vec<Named>,
+}
+
+/// A condition on the path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct HttpPathMatch {
+    /// `Exact`, `PathPrefix` (the default) or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The path; `/` if it is missing.
+    pub value: Option<String>,
+}
+
+/// `spec` of a `GRPCRoute` (gateway.networking.k8s.io/v1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GrpcRouteSpec {
+    /// The Gateways.
+    pub parent_refs: Vec<ParentRef>,
+    /// The hosts; empty for the hosts of the listeners.
+    pub hostnames: Vec<String>,
+    /// The rules.
+    pub rules: Vec<GrpcRouteRule>,
+}
+
+/// A rule of a `GRPCRoute`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GrpcRouteRule {
+    /// The name, which `sectionName` refers to.
+    pub name: Option<String>,
+    /// The conditions; a request must meet one of them. Empty for every request.
+    pub matches: Vec<GrpcRouteMatch>,
+    /// The services.
+    pub backend_refs: Vec<Backend>,
+}
+
+/// A condition of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GrpcRouteMatch {
+    /// The service and the method; `None` for every method.
+    pub method: Option<GrpcMethodMatch>,
+    /// The conditions on headers.
+    pub headers: Vec<Named>,
+}
+
+/// A condition on the service and the method.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GrpcMethodMatch {
+    /// `Exact` (the default) or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The service.
+    pub service: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+}
+
+/// A reference to a service of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Backend {
+    /// The kind; `Service` if it is missing.
+    pub kind: Option<String>,
+    /// The name.
+    pub name: String,
+    /// The namespace; the namespace of the route if it is missing.
+    pub namespace: Option<String>,
+}
+
+/// A reference from a route to a Gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ParentRef {
+    /// The kind; `Gateway` if it is missing.
+    pub kind: Option<String>,
+    /// The namespace; the namespace of the route if it is missing.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// The listener; `None` for all listeners.
+    pub section_name: Option<String>,
+}
+
+/// `status` of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RouteStatus {
+    /// What each Gateway says about the route.
+    pub parents: Vec<RouteParentStatus>,
+}
+
+/// What one Gateway says about a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RouteParentStatus {
+    /// The Gateway.
+    pub parent_ref: ParentRef,
+    /// The conditions.
+    pub conditions: Vec<RouteCondition>,
+}
+
+/// A condition in the status of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RouteCondition {
+    /// The type, such as `Accepted`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+}
+
+/// `spec` of a `Gateway`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GatewaySpec {
+    /// The listeners.
+    pub listeners: Vec<GatewayListener>,
+}
+
+/// A listener of a `Gateway`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GatewayListener {
+    /// The name, which `sectionName` refers to.
+    pub name: String,
+    /// The host; `None` for every host.
+    pub hostname: Option<String>,
+}
+
+/// `status` of a `Gateway`. Curfew reads nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct GatewayStatus {}

@@ -1,0 +1,417 @@
+//! The requests that the routes of a cluster serve.
+
+use std::collections::BTreeSet;
+
+use crate::objects::{
+    Backend, GrpcMethodMatch, HttpPathMatch, HttpRouteMatch, IngressPath, Metadata, ObjectKey,
+    ParentRef, RouteStatus,
+};
+use crate::policy::{HostPattern, PathPattern};
+use crate::state::State;
+
+/// The annotation of the class for Ingresses that name none.
+pub(crate) const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+
+/// The kind and the key of a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RouteId {
+    pub(crate) kind: &'static str,
+    pub(crate) key: ObjectKey,
+}
+
+/// The paths of a rule.
+#[derive(Clone, Debug)]
+pub(crate) enum RoutePath {
+    /// All paths.
+    Any,
+    /// The paths of this pattern.
+    Pattern(PathPattern),
+    /// Paths that Curfew cannot represent, for example those of a regular expression.
+    Unknown,
+}
+
+/// A rule of a route: the requests that it serves, and the objects that can tighten them.
+#[derive(Clone, Debug)]
+pub(crate) struct RouteRule {
+    pub(crate) route: RouteId,
+    pub(crate) created: String,
+    /// The name of the rule, which `sectionName` of a policy can name.
+    pub(crate) section: Option<String>,
+    /// The hosts; empty for all hosts.
+    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) path: RoutePath,
+    pub(crate) method: Option<http::Method>,
+    /// Whether the router chooses this rule for all requests for its hosts, path and method.
+    pub(crate) is_certain: bool,
+    pub(crate) services: BTreeSet<ObjectKey>,
+    /// The listeners of Gateways.
+    pub(crate) listeners: BTreeSet<(ObjectKey, String)>,
+}
+
+/// The rules of all routes that a proxy serves, and the reason for each part that Curfew cannot represent.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    pub(crate) rules: Vec<RouteRule>,
+    /// Every route that a proxy serves.
+    pub(crate) served: BTreeSet<RouteId>,
+    /// What Curfew cannot represent of a route.
+    pub(crate) unknown: Vec<(RouteId, String)>,
+}
+
+impl Routes {
+    pub(crate) fn of(state: &State) -> Self {
+        let mut routes = Self::default();
+        routes.add_ingresses(state);
+        for (key, route) in &state.http_routes {
+            let hosts = Listening::new(
+                state,
+                &route.metadata,
+                &route.spec.parent_refs,
+                &route.status,
+            );
+            let id = RouteId {
+                kind: "HTTPRoute",
+                key: key.clone(),
+            };
+            let Some(base) = routes.base(id, &route.metadata, hosts, &route.spec.hostnames) else {
+                continue;
+            };
+            for rule in &route.spec.rules {
+                let every = [HttpRouteMatch::default()];
+                let matches = match rule.matches.as_slice() {
+                    [] => &every,
+                    matches => matches,
+                };
+                for condition in matches {
+                    let has_more =
+                        !condition.headers.is_empty() || !condition.query_params.is_empty();
+                    let path = routes.http_path(&base.route, condition.path.as_ref());
+                    routes.rules.push(RouteRule {
+                        section: rule.name.clone(),
+                        method: condition.method.as_ref().and_then(|it| it.parse().ok()),
+                        is_certain: !has_more && !matches!(path, RoutePath::Unknown),
+                        path,
+                        services: services(&base.route.key, &rule.backend_refs),
+                        ..base.clone()
+                    });
+                }
+            }
+        }
+        for (key, route) in &state.grpc_routes {
+            let hosts = Listening::new(
+                state,
+                &route.metadata,
+                &route.spec.parent_refs,
+                &route.status,
+            );
+            let id = RouteId {
+                kind: "GRPCRoute",
+                key: key.clone(),
+            };
+            let Some(base) = routes.base(id, &route.metadata, hosts, &route.spec.hostnames) else {
+                continue;
+            };
+            for rule in &route.spec.rules {
+                let every = [crate::objects::GrpcRouteMatch::default()];
+                let matches = match rule.matches.as_slice() {
+                    [] => &every,
+                    matches => matches,
+                };
+                for condition in matches {
+                    let path = routes.grpc_path(&base.route, condition.method.as_ref());
+                    routes.rules.push(RouteRule {
+                        section: rule.name.clone(),
+                        is_certain: condition.headers.is_empty()
+                            && !matches!(path, RoutePath::Unknown),
+                        path,
+                        services: services(&base.route.key, &rule.backend_refs),
+                        ..base.clone()
+                    });
+                }
+            }
+        }
+        routes
+    }
+
+    fn add_ingresses(&mut self, state: &State) {
+        let mut classes = state.ingress_classes.values();
+        let has_default_class = classes.any(|class| {
+            let is_default = class.metadata.annotations.get(DEFAULT_CLASS);
+            is_default.is_some_and(|value| value == "true")
+        });
+        for (key, ingress) in &state.ingresses {
+            let is_served = match &ingress.spec.ingress_class_name {
+                Some(class) => state.ingress_classes.contains_key(class),
+                None => has_default_class,
+            };
+            if !is_served {
+                continue;
+            }
+            let route = RouteId {
+                kind: "Ingress",
+                key: key.clone(),
+            };
+            self.served.insert(route.clone());
+            let base = RouteRule {
+                route: route.clone(),
+                created: ingress.metadata.creation_timestamp.clone(),
+                section: None,
+                hosts: Vec::new(),
+                path: RoutePath::Any,
+                method: None,
+                is_certain: true,
+                services: BTreeSet::new(),
+                listeners: BTreeSet::new(),
+            };
+            let service = |backend: &crate::objects::IngressBackend| {
+                let service = backend.service.as_ref();
+                let key = service.map(|service| ObjectKey::new(&key.namespace, &service.name));
+                key.into_iter().collect::<BTreeSet<_>>()
+            };
+            for rule in &ingress.spec.rules {
+                let Some(hosts) = self.hosts(&route, rule.host.iter()) else {
+                    continue;
+                };
+                for path in &rule.http.paths {
+                    let matched = self.ingress_path(&route, path);
+                    self.rules.push(RouteRule {
+                        hosts: hosts.clone(),
+                        is_certain: !matches!(matched, RoutePath::Unknown),
+                        path: matched,
+                        services: service(&path.backend),
+                        ..base.clone()
+                    });
+                }
+            }
+            if let Some(backend) = &ingress.spec.default_backend {
+                self.rules.push(RouteRule {
+                    services: service(backend),
+                    ..base
+                });
+            }
+        }
+    }
+
+    /// Returns the rule of a route with everything but its own conditions. `None` if no Gateway serves the route.
+    fn base(
+        &mut self,
+        route: RouteId,
+        metadata: &Metadata,
+        listening: Listening,
+        hostnames: &[String],
+    ) -> Option<RouteRule> {
+        if listening.listeners.is_empty() {
+            return None;
+        }
+        self.served.insert(route.clone());
+        let own = self.hosts(&route, hostnames.iter())?;
+        Some(RouteRule {
+            hosts: listening.intersect(own)?,
+            route,
+            created: metadata.creation_timestamp.clone(),
+            section: None,
+            path: RoutePath::Any,
+            method: None,
+            is_certain: true,
+            services: BTreeSet::new(),
+            listeners: listening.listeners,
+        })
+    }
+
+    /// Parses hosts. `None` if there are hosts, and all of them are invalid.
+    fn hosts<'a>(
+        &mut self,
+        route: &RouteId,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Option<Vec<HostPattern>> {
+        let names: Vec<&String> = names.collect();
+        let mut hosts = Vec::new();
+        for name in &names {
+            match HostPattern::parse(name) {
+                Ok(host) => hosts.push(host),
+                Err(error) => self
+                    .unknown
+                    .push((route.clone(), format!("host {name:?} {error}"))),
+            }
+        }
+        (names.is_empty() || !hosts.is_empty()).then_some(hosts)
+    }
+
+    fn ingress_path(&mut self, route: &RouteId, path: &IngressPath) -> RoutePath {
+        let text = path.path.as_deref().unwrap_or("/");
+        match path.path_type.as_str() {
+            "Exact" => self.pattern(route, text, PathPattern::exact),
+            "Prefix" => self.pattern(route, text, PathPattern::prefix),
+            // Each controller reads such a path in its own way.
+            _ if text == "/" => RoutePath::Any,
+            kind => {
+                let problem = format!(
+                    "the path {text:?} has the type {kind:?}, which each controller reads in its own way"
+                );
+                self.unknown.push((route.clone(), problem));
+                RoutePath::Unknown
+            }
+        }
+    }
+
+    fn http_path(&mut self, route: &RouteId, path: Option<&HttpPathMatch>) -> RoutePath {
+        let Some(path) = path else {
+            return RoutePath::Any;
+        };
+        let text = path.value.as_deref().unwrap_or("/");
+        match path.kind.as_deref().unwrap_or("PathPrefix") {
+            "Exact" => self.pattern(route, text, PathPattern::exact),
+            "PathPrefix" => self.pattern(route, text, PathPattern::prefix),
+            kind => {
+                let problem = format!("the path {text:?} has the type {kind:?}");
+                self.unknown.push((route.clone(), problem));
+                RoutePath::Unknown
+            }
+        }
+    }
+
+    fn grpc_path(&mut self, route: &RouteId, method: Option<&GrpcMethodMatch>) -> RoutePath {
+        let Some(method) = method else {
+            return RoutePath::Any;
+        };
+        let is_exact = method.kind.as_deref().unwrap_or("Exact") == "Exact";
+        match (is_exact, &method.service, &method.method) {
+            (true, Some(service), Some(name)) => {
+                self.pattern(route, &format!("/{service}/{name}"), PathPattern::exact)
+            }
+            (true, Some(service), None) => {
+                self.pattern(route, &format!("/{service}"), PathPattern::prefix)
+            }
+            (true, None, Some(name)) => {
+                self.pattern(route, &format!("/*/{name}"), PathPattern::glob)
+            }
+            (true, None, None) => RoutePath::Any,
+            (false, ..) => {
+                let problem = "a method is a regular expression".to_owned();
+                self.unknown.push((route.clone(), problem));
+                RoutePath::Unknown
+            }
+        }
+    }
+
+    fn pattern(
+        &mut self,
+        route: &RouteId,
+        text: &str,
+        parse: fn(&str) -> Result<PathPattern, crate::policy::PathPatternError>,
+    ) -> RoutePath {
+        match parse(text) {
+            Ok(PathPattern::Prefix(path)) if path.is_empty() => RoutePath::Any,
+            Ok(pattern) => RoutePath::Pattern(pattern),
+            Err(error) => {
+                self.unknown
+                    .push((route.clone(), format!("the path {text:?}: {error}")));
+                RoutePath::Unknown
+            }
+        }
+    }
+}
+
+fn services(route: &ObjectKey, backends: &[Backend]) -> BTreeSet<ObjectKey> {
+    let services = backends
+        .iter()
+        .filter(|backend| backend.kind.as_deref().unwrap_or("Service") == "Service");
+    let keys = services.map(|backend| {
+        let namespace = backend.namespace.as_ref().unwrap_or(&route.namespace);
+        ObjectKey::new(namespace, &backend.name)
+    });
+    keys.collect()
+}
+
+/// The listeners of Gateways that serve a route.
+struct Listening {
+    listeners: BTreeSet<(ObjectKey, String)>,
+    /// The hosts of the listeners; `None` for a listener that serves every host.
+    hosts: Vec<Option<HostPattern>>,
+}
+
+impl Listening {
+    /// Finds the listeners. A Gateway serves a route if it says that it has accepted the route.
+    fn new(state: &State, route: &Metadata, parents: &[ParentRef], status: &RouteStatus) -> Self {
+        let key = |parent: &ParentRef| {
+            let namespace = parent.namespace.as_ref().unwrap_or(&route.namespace);
+            ObjectKey::new(namespace, &parent.name)
+        };
+        let is_accepted = |parent: &ParentRef| {
+            status.parents.iter().any(|it| {
+                key(&it.parent_ref) == key(parent)
+                    && it.parent_ref.section_name == parent.section_name
+                    && it
+                        .conditions
+                        .iter()
+                        .any(|condition| condition.kind == "Accepted" && condition.status == "True")
+            })
+        };
+        let mut found = Self {
+            listeners: BTreeSet::new(),
+            hosts: Vec::new(),
+        };
+        for parent in parents {
+            let is_gateway = parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
+            if !is_gateway || !is_accepted(parent) {
+                continue;
+            }
+            let gateway = key(parent);
+            let Some(object) = state.gateways.get(&gateway) else {
+                continue;
+            };
+            for listener in &object.spec.listeners {
+                if parent
+                    .section_name
+                    .as_ref()
+                    .is_some_and(|name| *name != listener.name)
+                {
+                    continue;
+                }
+                found
+                    .listeners
+                    .insert((gateway.clone(), listener.name.clone()));
+                // A host that Curfew cannot parse counts as every host.
+                let host = listener.hostname.as_ref();
+                found
+                    .hosts
+                    .push(host.and_then(|host| HostPattern::parse(host).ok()));
+            }
+        }
+        found
+    }
+
+    /// Returns the hosts that both the route and a listener serve. `None` if there are none. An empty list stands for all
+    /// hosts.
+    fn intersect(&self, route: Vec<HostPattern>) -> Option<Vec<HostPattern>> {
+        if self.hosts.iter().any(Option::is_none) {
+            return Some(route);
+        }
+        let listeners = self.hosts.iter().flatten();
+        if route.is_empty() {
+            return Some(listeners.cloned().collect());
+        }
+        let mut all = Vec::new();
+        for listener in listeners {
+            let both = route.iter().filter_map(|host| intersection(host, listener));
+            all.extend(both);
+        }
+        all.dedup();
+        (!all.is_empty()).then_some(all)
+    }
+}
+
+/// The hosts that both patterns match.
+fn intersection(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
+    match (a, b) {
+        (HostPattern::Exact(host), _) => b.matches(host).then(|| a.clone()),
+        (_, HostPattern::Exact(host)) => a.matches(host).then(|| b.clone()),
+        (HostPattern::Subdomains(one), HostPattern::Subdomains(other)) => {
+            if one.ends_with(other.as_str()) {
+                Some(a.clone())
+            } else {
+                other.ends_with(one.as_str()).then(|| b.clone())
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The objects of a cluster, as the last events of the API server left them.
+
+use std::collections::BTreeMap;
+
+use crate::objects::{
+    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, ObjectKey,
+    RouteStatus,
+};
+use crate::{ClusterSessionPolicySpec, SessionPolicySpec};
+
+/// An object: its metadata and the parts that Curfew reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object<Spec, Status = ()> {
+    /// The metadata.
+    pub metadata: Metadata,
+    /// `spec`.
+    pub spec: Spec,
+    /// `status`.
+    pub status: Status,
+}
+
+/// All objects that Curfew watches.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Namespaces, for their labels and annotations.
+    pub namespaces: BTreeMap<String, Metadata>,
+    /// Services, for their annotations.
+    pub services: BTreeMap<ObjectKey, Metadata>,
+    /// Ingresses.
+    pub ingresses: BTreeMap<ObjectKey, Object<IngressSpec>>,
+    /// The classes of Ingresses.
+    pub ingress_classes: BTreeMap<String, Object<IngressClassSpec>>,
+    /// Gateways.
+    pub gateways: BTreeMap<ObjectKey, Object<GatewaySpec>>,
+    /// HTTPRoutes.
+    pub http_routes: BTreeMap<ObjectKey, Object<HttpRouteSpec, RouteStatus>>,
+    /// GRPCRoutes.
+    pub grpc_routes: BTreeMap<ObjectKey, Object<GrpcRouteSpec, RouteStatus>>,
+    /// SessionPolicies.
+    pub session_policies: BTreeMap<ObjectKey, Object<SessionPolicySpec>>,
+    /// ClusterSessionPolicies.
+    pub cluster_policies: BTreeMap<String, Object<ClusterSessionPolicySpec>>,
+}

@@ -1,0 +1,172 @@
+//! How the routes of a cluster change the answer to a check.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::policy::{
+    Access, Conditions, PassivePaths, PathPattern, RouteEntry, RouteIndex, RouteTerms, Routes,
+    Rule, Sourced, Terms,
+};
+use crate::testing::policy_name;
+
+fn sourced<T>(value: T) -> Option<Sourced<T>> {
+    let from = "SessionPolicy team/app".into();
+    Some(Sourced { value, from })
+}
+
+impl Fixture {
+    /// Puts these terms in force for all requests below `/app`.
+    fn set_route(&self, terms: RouteTerms) {
+        let entry = RouteEntry {
+            conditions: Conditions {
+                paths: vec![PathPattern::prefix("/app").unwrap()],
+                ..Conditions::default()
+            },
+            terms: Arc::new(terms),
+            is_certain: true,
+        };
+        let routes = RouteIndex::new(vec![entry]).unwrap();
+        self.checker.rulebook.routes.replace(Routes::Known(routes));
+    }
+
+    async fn verdict_in(&self, path: &str, after: Duration) -> Verdict {
+        self.bench.set_time_after_start(after);
+        let url = format!("https://app.example.com{path}");
+        let original = Original {
+            method: &Method::GET,
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        };
+        let headers = self.headers();
+        let outcome = self.check_original(None, Ok(original), &headers).await;
+        outcome.verdict
+    }
+}
+
+#[tokio::test]
+async fn a_route_tightens_the_limits_of_its_requests_only() {
+    let fixture = Fixture::new().await;
+    fixture.set_route(RouteTerms {
+        idle: sourced(5 * MINUTE),
+        max_auth_age: sourced(HOUR),
+        ..RouteTerms::default()
+    });
+    assert_eq!(fixture.verdict_in("/app", MINUTE).await, Verdict::Allow);
+    // A limit that is not of the home policy asks for a new sign-in, and does not end the session.
+    let too_old = deny(DenyReason::ReauthenticationRequired);
+    assert_eq!(fixture.verdict_in("/app/x", 7 * MINUTE).await, too_old);
+    // The session goes on for other requests, and their activity counts for the route too.
+    assert_eq!(fixture.verdict_in("/x", 8 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_in("/app", 9 * MINUTE).await, Verdict::Allow);
+    for minutes in 10..=60 {
+        let verdict = fixture.verdict_in("/x", minutes * MINUTE).await;
+        assert_eq!(verdict, Verdict::Allow);
+    }
+    assert_eq!(fixture.verdict_in("/app", 61 * MINUTE).await, too_old);
+    // A path with several readings gets the tightest terms.
+    assert_eq!(fixture.verdict_in("/x/../app", 61 * MINUTE).await, too_old);
+    // A route cannot loosen.
+    fixture.set_route(RouteTerms {
+        idle: sourced(5 * HOUR),
+        absolute: sourced(500 * HOUR),
+        ..RouteTerms::default()
+    });
+    let idle = deny(DenyReason::IdleTimeout);
+    assert_eq!(fixture.verdict_in("/app", 77 * MINUTE).await, idle);
+}
+
+#[tokio::test]
+async fn a_route_requires_one_group_of_each_list() {
+    let fixture = Fixture::new().await;
+    for (lists, expected) in [
+        (&[&["staff", "x"][..]][..], Verdict::Allow),
+        (&[&["staff"], &["x", "y"]], deny(DenyReason::Forbidden)),
+        (&[&["x"]], deny(DenyReason::Forbidden)),
+    ] {
+        let lists = lists.iter().map(|list| {
+            let list = list.iter().map(|group| (*group).to_owned());
+            sourced(list.collect::<Vec<_>>()).unwrap()
+        });
+        fixture.set_route(RouteTerms {
+            groups: lists.collect(),
+            ..RouteTerms::default()
+        });
+        assert_eq!(fixture.verdict_in("/app", MINUTE).await, expected);
+        assert_eq!(fixture.verdict_in("/x", MINUTE).await, Verdict::Allow);
+    }
+}
+
+#[tokio::test]
+async fn a_route_can_forbid_public_requests() {
+    let rules = Rules::new(
+        vec![Rule {
+            index: 0,
+            conditions: Conditions::default(),
+            terms: Terms {
+                access: Access::Public,
+                ..Terms::default()
+            },
+        }],
+        Terms::default(),
+    );
+    let fixture = Fixture::with_rules(TestService::new(), "default", rules.unwrap()).await;
+    fixture.set_route(RouteTerms {
+        forbids_public: Some("ClusterSessionPolicy corporate".into()),
+        ..RouteTerms::default()
+    });
+    for (path, expected) in [
+        ("/x", Verdict::Allow),
+        ("/app", deny(DenyReason::NoCredential)),
+    ] {
+        let url = format!("https://app.example.com{path}");
+        let original = Original {
+            method: &Method::GET,
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        };
+        let headers = HeaderMap::new();
+        let outcome = fixture.check_original(None, Ok(original), &headers).await;
+        assert_eq!(outcome.verdict, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn requests_for_a_passive_path_are_no_activity() {
+    let fixture = Fixture::new().await;
+    fixture.set_route(RouteTerms {
+        passive_paths: PassivePaths::new(["/app/poll"]).unwrap(),
+        ..RouteTerms::default()
+    });
+    for minutes in [5, 10, 14] {
+        let verdict = fixture.verdict_in("/app/poll", minutes * MINUTE).await;
+        assert_eq!(verdict, Verdict::Allow);
+    }
+    let idle = deny(DenyReason::IdleTimeout);
+    assert_eq!(fixture.verdict_in("/app/x", 15 * MINUTE).await, idle);
+}
+
+#[tokio::test]
+async fn a_route_can_name_a_policy_of_the_configuration() {
+    let fixture = Fixture::new().await;
+    for name in ["strict", "renamed"] {
+        fixture.set_route(RouteTerms {
+            policies: sourced(policy_name(name)).into_iter().collect(),
+            ..RouteTerms::default()
+        });
+        let home = fixture.checker.rulebook.policies.get("strict");
+        assert!(home.is_some(), "the fixture has a policy `strict`");
+        let limit = home.unwrap().1.limits.idle.unwrap();
+        let verdict = fixture.verdict_in("/app", limit).await;
+        assert_eq!(verdict, deny(DenyReason::ReauthenticationRequired), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_allowed_before_required_routes_are_known() {
+    let fixture = Fixture::new().await;
+    fixture.checker.rulebook.routes.replace(Routes::Unknown);
+    for path in ["/app", "/x"] {
+        let verdict = fixture.verdict_in(path, MINUTE).await;
+        assert_eq!(verdict, deny(DenyReason::SourceUnavailable));
+    }
+    fixture.checker.rulebook.routes.replace(Routes::default());
+    assert_eq!(fixture.verdict_in("/x", MINUTE).await, Verdict::Allow);
+}
