@@ -32,7 +32,7 @@ ENV CURFEW_REVISION=${REVISION} \
 # The two mounts keep downloaded and compiled dependencies for the next build, so only changed sources are compiled.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/curfew/target \
-    cargo build --locked --release --bin curfew --example application \
+    cargo build --locked --release --features kubernetes --bin curfew --example application \
     && install -D target/release/curfew target/release/examples/application --target-directory /out \
     && install -d /out/data
 

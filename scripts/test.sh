@@ -126,4 +126,4 @@ fi
 if [ "${1-}" = --install ]; then
   exit
 fi
-cargo test --locked "$@"
+cargo test --locked --features kubernetes "$@"

@@ -23,6 +23,8 @@ use crate::admin::AdminToken;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::browser::BrowserService;
 use crate::clock::Clock;
+#[cfg(feature = "kubernetes")]
+use crate::cluster::{Cluster, ClusterError};
 use crate::config::{ConfigSource, Loaded};
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::CheckService;
@@ -113,6 +115,10 @@ pub enum StartupError {
     /// The HTTP client of an identity provider could not be created.
     #[error("login.providers: could not create the HTTP client of a provider: {0}")]
     Provider(reqwest::Error),
+    /// The client of the Kubernetes API for policies could not be created.
+    #[cfg(feature = "kubernetes")]
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The HTTP client for Kubernetes could not be created.
     #[error("admin.kubernetes: could not create the HTTP client: {0}")]
     Kubernetes(reqwest::Error),
@@ -214,8 +220,20 @@ impl App {
             replicas,
             draining: Arc::clone(&draining),
         });
+        let routes = Live::new(Routes::default());
+        #[cfg(feature = "kubernetes")]
+        if let Some(settings) = &config.cluster {
+            let cluster = Cluster::new(
+                settings,
+                routes.clone(),
+                Arc::clone(&diagnostics),
+                Arc::clone(&metrics),
+                Arc::clone(&clock),
+            )?;
+            background.spawn(async move |stop| cluster.run(stop).await);
+        }
         let process_state = ProcessState {
-            routes: Live::new(Routes::default()),
+            routes,
             ops: Arc::clone(&ops),
             stores,
             clock,

@@ -28,6 +28,7 @@ use crate::credential::{JwtLocations, KeyRing, NamedToken};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::IssuerSettings;
+use crate::kubernetes::ClusterSettings;
 use crate::kubernetes::KubernetesSettings;
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
@@ -97,6 +98,8 @@ pub struct Config {
     pub end_retention: Duration,
     /// Admin API and console.
     pub admin: AdminConfig,
+    /// The Kubernetes cluster whose policies Curfew reads; `None` if it reads none.
+    pub cluster: Option<ClusterSettings>,
     /// The applications behind the proxy listener.
     pub proxy: ProxySettings,
     /// Limits on open streams.

@@ -41,6 +41,21 @@ pub struct KubernetesSettings {
     pub cache_duration: Duration,
 }
 
+/// The settings for the policies of the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// The address of the API server.
+    pub url: Url,
+    /// The file with Curfew's own token, which Curfew reads again when Kubernetes replaces it; `None` without a token.
+    pub token_file: Option<PathBuf>,
+    /// The file with the trusted certificate authorities; `None` without encryption.
+    pub ca_file: Option<PathBuf>,
+    /// The namespace of Curfew, for its lease.
+    pub namespace: String,
+    /// Whether every check is denied until all policies are known.
+    pub required: bool,
+}
+
 /// An action on sessions. A cluster role names it by its verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {

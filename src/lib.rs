@@ -9,6 +9,8 @@ pub mod app;
 mod browser;
 mod check;
 pub mod cli;
+#[cfg(feature = "kubernetes")]
+mod cluster;
 pub mod config;
 mod contract;
 mod current;

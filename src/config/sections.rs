@@ -13,6 +13,7 @@ mod ext_authz;
 pub(super) mod hosts;
 mod identity;
 mod jwt;
+mod kubernetes;
 mod listen;
 mod log;
 pub(super) mod login;
@@ -49,6 +50,7 @@ pub use events::RawEvents;
 pub use ext_authz::RawExtAuthz;
 pub use identity::RawIdentity;
 pub use jwt::{RawIssuer, RawJwt};
+pub use kubernetes::RawKubernetesPolicies;
 pub use listen::RawListen;
 pub use log::RawLog;
 pub use login::{RawLogin, RawProvider};
@@ -95,6 +97,8 @@ pub struct RawConfig {
     pub tls: RawTls,
     /// Options of the contract `ext-authz`.
     pub ext_authz: RawExtAuthz,
+    /// Session limits as Kubernetes resources.
+    pub kubernetes: RawKubernetesPolicies,
     /// The sign-in page that browsers are redirected to.
     pub sign_in: RawSignIn,
     /// Sign-in with OpenID Connect, with Curfew as the client.
@@ -151,6 +155,7 @@ impl Default for RawConfig {
             listen: RawListen::default(),
             tls: RawTls::default(),
             ext_authz: RawExtAuthz::default(),
+            kubernetes: RawKubernetesPolicies::default(),
             sign_in: RawSignIn::default(),
             login: RawLogin::default(),
             browser: RawBrowser::default(),
@@ -212,6 +217,7 @@ all_keys! {
         listen: RawListen,
         tls: RawTls,
         ext_authz: RawExtAuthz,
+        kubernetes: RawKubernetesPolicies,
         sign_in: RawSignIn,
         login: RawLogin,
         browser: RawBrowser,

@@ -105,6 +105,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let log = raw.log.parse(mistakes);
     let traces = raw.traces.parse(mistakes);
     let stream_limits = raw.streams.parse(mistakes);
+    let cluster = raw.kubernetes.parse(mistakes);
     let proxy = raw.proxy.parse(!raw.listen.proxy.is_off(), mistakes);
     let cookie = cookie?;
     Ok(Config {
@@ -137,6 +138,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         log: log?,
         traces: traces?,
         stream_limits: stream_limits?,
+        cluster: cluster?,
         proxy: proxy?,
         shutdown_delay: shutdown_delay?,
         shutdown_timeout: shutdown_timeout?,

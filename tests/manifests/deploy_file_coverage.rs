@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each test loads.
-const LOADED_FILES: [(&str, &[&str]); 11] = [
+const LOADED_FILES: [(&str, &[&str]); 12] = [
     (
         "tests/streams runs them in NGINX and in Curfew",
         &["nginx/streams.conf", "curfew/streams.yaml"],
@@ -74,6 +74,7 @@ const LOADED_FILES: [(&str, &[&str]); 11] = [
             "helm/curfew/templates/monitoring.yaml",
             "helm/curfew/templates/networkpolicy.yaml",
             "helm/curfew/templates/poddisruptionbudget.yaml",
+            "helm/curfew/templates/policies.yaml",
             "helm/curfew/templates/rbac.yaml",
             "helm/curfew/templates/service.yaml",
             "helm/curfew/templates/serviceaccount.yaml",
@@ -97,7 +98,14 @@ const LOADED_FILES: [(&str, &[&str]); 11] = [
             "kubernetes/components/admin/service.yaml",
             "kubernetes/components/identity/kustomization.yaml",
             "kubernetes/components/identity/roles.yaml",
+            "kubernetes/components/policies/crds.yaml",
+            "kubernetes/components/policies/kustomization.yaml",
+            "kubernetes/components/policies/roles.yaml",
         ],
+    ),
+    (
+        "tests/manifests/kubernetes.rs compares it with the definitions of the component `policies`",
+        &["helm/curfew/crds/curfew.dev.yaml"],
     ),
     (
         "tests/manifests/kubernetes.rs renders each overlay with kubectl",

@@ -20,7 +20,7 @@ const PRODUCTION_VALUES: [&str; 2] = [
     "secret.existing=curfew",
 ];
 /// Helm values that enable every feature.
-const ALL_FEATURES: [&str; 17] = [
+const ALL_FEATURES: [&str; 18] = [
     PRODUCTION_VALUES[0],
     PRODUCTION_VALUES[1],
     "redis.password=true",
@@ -30,6 +30,7 @@ const ALL_FEATURES: [&str; 17] = [
     "admin.service=true",
     "admin.from[0].podSelector.matchLabels.app=shop",
     "kubernetesIdentity.enabled=true",
+    "kubernetesPolicies.enabled=true",
     "kubernetesIdentity.viewers[0].kind=Group,kubernetesIdentity.viewers[0].name=staff,kubernetesIdentity.viewers[0].apiGroup=rbac.authorization.k8s.io",
     "autoscaling.enabled=true",
     "networkPolicy.egress[0].ports[0].port=6379",
@@ -155,14 +156,18 @@ impl RenderedManifests {
         curfew(&["keygen", "--directory", secret]);
         std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
         let path = self.directory.path().join("curfew.yaml");
-        std::fs::write(
-            &path,
-            text.unwrap().replace("/etc/curfew/secret", secret).replace(
+        // Outside a pod, the files of a ServiceAccount are missing.
+        let text = text.unwrap().replace("/etc/curfew/secret", secret);
+        let text = text
+            .replace(
                 "kubernetes:\n    enabled: true",
                 "kubernetes:\n    enabled: false",
-            ),
-        )
-        .unwrap();
+            )
+            .replace(
+                "kubernetes:\n  policies: true",
+                &format!("kubernetes:\n  policies: true\n  token_file: {secret}/keys\n  ca_file: {secret}/keys"),
+            );
+        std::fs::write(&path, text).unwrap();
         let printed = curfew(&["check-config", "--config", path.to_str().unwrap()]);
         assert!(!printed.contains("guess"), "{printed}");
         let source = ConfigSource {
@@ -239,8 +244,9 @@ fn optional_features_are_rendered() {
         ("ServiceMonitor", 1),
         ("PrometheusRule", 1),
         ("ConfigMap", 2),
-        ("ClusterRole", 2),
-        ("ClusterRoleBinding", 2),
+        ("Role", 1),
+        ("ClusterRole", 5),
+        ("ClusterRoleBinding", 3),
     ] {
         assert_eq!(rendered.objects_of_kind(kind).len(), count, "{kind}");
     }
@@ -286,7 +292,7 @@ fn the_admin_api_is_closed_by_default() {
     let directory = tempfile::tempdir().unwrap();
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
     let text = format!(
-        "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity]\n",
+        "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity, {0}/components/policies]\n",
         // kustomize accepts no absolute paths.
         relative_path(&deploy, directory.path())
     );
@@ -300,7 +306,13 @@ fn the_admin_api_is_closed_by_default() {
     let peer = &with_admin_api.find_object("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"]
         [0];
     let chart = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
-    for role in ["curfew-session-viewer", "curfew-session-operator"] {
+    for role in [
+        "curfew-session-viewer",
+        "curfew-session-operator",
+        "curfew-policies",
+        "curfew-session-policy-editor",
+        "curfew-session-policy-viewer",
+    ] {
         let rules = |of: &RenderedManifests| of.find_object("ClusterRole", role)["rules"].clone();
         assert_eq!(rules(&with_admin_api), rules(&chart));
     }
@@ -311,6 +323,16 @@ fn the_admin_api_is_closed_by_default() {
     let client = json!({ "curfew.dev/admin-client": "true" });
     assert_eq!(peer["podSelector"]["matchLabels"], client);
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
+}
+
+/// Helm installs the same definitions of resources as Kustomize.
+#[test]
+fn the_chart_has_the_definitions_of_the_component() {
+    let read = |path: &str| crate::support::deployment::read_deploy_file(path);
+    assert_eq!(
+        read("helm/curfew/crds/curfew.dev.yaml"),
+        read("kubernetes/components/policies/crds.yaml")
+    );
 }
 
 /// Returns the relative path from one directory to another, through the root directory.

@@ -10,7 +10,7 @@ use crate::kinds::HOST;
 use crate::support::backend::ReceivedRequest;
 
 /// How long a proxy or Curfew may take for the next bytes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Returns the header lines that open a WebSocket. The key is the one of RFC 6455, section 1.3.
 pub fn web_socket_lines(upgrade: &str) -> String {
@@ -42,7 +42,7 @@ pub async fn exchange(stream: &mut TcpStream) {
 pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
-        let reading = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
+        let reading = tokio::time::timeout(LONGEST_WAIT, stream.read_u8()).await;
         let text = String::from_utf8_lossy(&bytes);
         let read = reading.unwrap_or_else(|_| panic!("no more data after {text:?}"));
         bytes.push(read.unwrap_or_else(|error| panic!("{error} after {text:?}")));
@@ -53,7 +53,7 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 /// Reads the rest of the connection.
 pub async fn read_rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest));
+    let reading = tokio::time::timeout(LONGEST_WAIT, stream.read_to_end(&mut rest));
     let read = reading.await.expect("the stream should end");
     // A proxy can reset the connection after the last bytes.
     let _ = read;

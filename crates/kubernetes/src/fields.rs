@@ -62,7 +62,7 @@ impl FieldParser {
 
     pub(crate) fn policy(&mut self, name: &str, text: Option<&str>) -> Option<PolicyName> {
         self.parse(name, text, |text| {
-            PolicyName::new(text.to_owned()).map_err(|error| error.to_string())
+            PolicyName::new(text).map_err(|error| error.to_string())
         })
     }
 

@@ -23,11 +23,11 @@ pub use compile::{Compiled, compile};
 pub use duration::{DurationError, parse_duration};
 pub use merge::{Effective, Merged};
 pub use objects::{
-    Backend, GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec,
-    IngressSpec, Metadata, ObjectKey, RouteStatus,
+    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, NoSpec,
+    ObjectKey, RouteStatus,
 };
-pub use session_policy::SessionPolicySpec;
+pub use session_policy::{SessionPolicySpec, TargetRef};
 pub use state::{Object, State};
-pub use status::{Condition, PolicyStatus};
+pub use status::{Ancestor, Condition, EffectiveLimit, PolicyStatus};
 
 use curfew_core::{policy, session};

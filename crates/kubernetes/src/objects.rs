@@ -295,6 +295,6 @@ pub struct GatewayListener {
     pub hostname: Option<String>,
 }
 
-/// `status` of a `Gateway`. Curfew reads nothing of it.
+/// A part of an object of which Curfew reads nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct GatewayStatus {}
+pub struct NoSpec {}

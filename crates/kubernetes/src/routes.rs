@@ -141,7 +141,10 @@ impl Routes {
         });
         for (key, ingress) in &state.ingresses {
             let is_served = match &ingress.spec.ingress_class_name {
-                Some(class) => state.ingress_classes.contains_key(class),
+                Some(class) => {
+                    let class = ObjectKey::new("", class);
+                    state.ingress_classes.contains_key(&class)
+                }
                 None => has_default_class,
             };
             if !is_served {

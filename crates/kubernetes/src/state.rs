@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::objects::{
-    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, ObjectKey,
-    RouteStatus,
+    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, NoSpec,
+    ObjectKey, RouteStatus,
 };
 use crate::{ClusterSessionPolicySpec, SessionPolicySpec};
 
 /// An object: its metadata and the parts that Curfew reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object<Spec, Status = ()> {
+pub struct Object<Spec, Status = NoSpec> {
     /// The metadata.
     pub metadata: Metadata,
     /// `spec`.
@@ -23,13 +25,13 @@ pub struct Object<Spec, Status = ()> {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Namespaces, for their labels and annotations.
-    pub namespaces: BTreeMap<String, Metadata>,
+    pub namespaces: BTreeMap<ObjectKey, Object<NoSpec>>,
     /// Services, for their annotations.
-    pub services: BTreeMap<ObjectKey, Metadata>,
+    pub services: BTreeMap<ObjectKey, Object<NoSpec>>,
     /// Ingresses.
     pub ingresses: BTreeMap<ObjectKey, Object<IngressSpec>>,
     /// The classes of Ingresses.
-    pub ingress_classes: BTreeMap<String, Object<IngressClassSpec>>,
+    pub ingress_classes: BTreeMap<ObjectKey, Object<IngressClassSpec>>,
     /// Gateways.
     pub gateways: BTreeMap<ObjectKey, Object<GatewaySpec>>,
     /// HTTPRoutes.
@@ -37,7 +39,7 @@ pub struct State {
     /// GRPCRoutes.
     pub grpc_routes: BTreeMap<ObjectKey, Object<GrpcRouteSpec, RouteStatus>>,
     /// SessionPolicies.
-    pub session_policies: BTreeMap<ObjectKey, Object<SessionPolicySpec>>,
+    pub session_policies: BTreeMap<ObjectKey, Object<SessionPolicySpec, Value>>,
     /// ClusterSessionPolicies.
-    pub cluster_policies: BTreeMap<String, Object<ClusterSessionPolicySpec>>,
+    pub cluster_policies: BTreeMap<ObjectKey, Object<ClusterSessionPolicySpec, Value>>,
 }

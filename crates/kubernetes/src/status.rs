@@ -1,18 +1,20 @@
 //! The status of a policy (GEP-713).
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::duration::format_duration;
 use crate::merge::Effective;
+use crate::session_policy::TargetRef;
+
+/// The name of the controller in the status.
+const CONTROLLER: &str = "curfew.dev/controller";
 
 /// A condition of a policy for one of its targets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// `Accepted` or `Programmed`.
-    #[serde(rename = "type")]
     pub kind: &'static str,
     /// Whether the condition is true.
-    #[serde(serialize_with = "serialize_status")]
     pub status: bool,
     /// One word for the cause.
     pub reason: &'static str,
@@ -21,24 +23,16 @@ pub struct Condition {
 }
 
 /// What holds for one target of a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
-    /// The API group of the target.
-    pub group: String,
-    /// The kind of the target.
-    pub kind: String,
-    /// The name of the target.
-    pub name: String,
-    /// The rule or the listener, if the policy names one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub section_name: Option<String>,
+    /// The target.
+    pub target: TargetRef,
     /// The conditions.
     pub conditions: Vec<Condition>,
 }
 
 /// A limit in force, with the object that sets it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveLimit {
     /// The limit, as a duration of GEP-2257.
     pub value: String,
@@ -47,27 +41,82 @@ pub struct EffectiveLimit {
 }
 
 /// The status of a policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyStatus {
     /// What holds for each target.
     pub ancestors: Vec<Ancestor>,
     /// The conditions of the policy as a whole. A `ClusterSessionPolicy` has no targets.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The idle limit in force for the routes of the policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<EffectiveLimit>,
     /// The absolute limit in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub absolute: Option<EffectiveLimit>,
     /// The longest age of a sign-in in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_auth_age: Option<EffectiveLimit>,
 }
 
-fn serialize_status<S: serde::Serializer>(status: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if *status { "True" } else { "False" })
+impl PolicyStatus {
+    /// Returns the status as JSON, in the form of GEP-713. `now` is the time in RFC 3339. A condition that had the same
+    /// status in `before` keeps the time of its last transition. `None` if `before` says the same already.
+    #[must_use]
+    pub fn render(&self, before: &Value, generation: i64, now: &str) -> Option<Value> {
+        let ancestors = self.ancestors.iter().enumerate().map(|(index, ancestor)| {
+            let before = &before["ancestors"][index];
+            let TargetRef {
+                group,
+                kind,
+                name,
+                section_name,
+            } = &ancestor.target;
+            let mut reference = json!({ "group": group, "kind": kind, "name": name });
+            if let Some(section) = section_name {
+                reference["sectionName"] = json!(section);
+            }
+            json!({
+                "ancestorRef": reference,
+                "controllerName": CONTROLLER,
+                "conditions": conditions(&ancestor.conditions, &before["conditions"], generation, now),
+            })
+        });
+        let mut status = json!({});
+        let ancestors: Vec<Value> = ancestors.collect();
+        if !ancestors.is_empty() {
+            status["ancestors"] = json!(ancestors);
+        }
+        if !self.conditions.is_empty() {
+            let before = &before["conditions"];
+            status["conditions"] = conditions(&self.conditions, before, generation, now);
+        }
+        let limits = [
+            ("idle", &self.idle),
+            ("absolute", &self.absolute),
+            ("maxAuthAge", &self.max_auth_age),
+        ];
+        for (name, limit) in limits {
+            if let Some(limit) = limit {
+                status["effective"][name] = json!({ "value": limit.value, "from": limit.from });
+            }
+        }
+        (status != *before).then_some(status)
+    }
+}
+
+fn conditions(conditions: &[Condition], before: &Value, generation: i64, now: &str) -> Value {
+    let conditions = conditions.iter().map(|condition| {
+        let status = if condition.status { "True" } else { "False" };
+        let is_same = |it: &&Value| it["type"] == condition.kind && it["status"] == status;
+        let earlier = before.as_array().into_iter().flatten().find(is_same);
+        let since = earlier.and_then(|it| it["lastTransitionTime"].as_str());
+        json!({
+            "type": condition.kind,
+            "status": status,
+            "reason": condition.reason,
+            "message": condition.message,
+            "observedGeneration": generation,
+            "lastTransitionTime": since.unwrap_or(now),
+        })
+    });
+    conditions.collect()
 }
 
 impl Condition {
@@ -127,4 +176,51 @@ pub(crate) fn effective_limit(effective: &Effective) -> Option<EffectiveLimit> {
         value: format_duration(limit.value),
         from: limit.from.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_once_and_keeps_its_times() {
+        let status = PolicyStatus {
+            ancestors: vec![Ancestor {
+                target: TargetRef {
+                    group: "networking.k8s.io".to_owned(),
+                    kind: "Ingress".to_owned(),
+                    name: "crm".to_owned(),
+                    section_name: None,
+                },
+                conditions: vec![Condition::accepted(), Condition::programmed(&[])],
+            }],
+            idle: Some(EffectiveLimit {
+                value: "15m".to_owned(),
+                from: "SessionPolicy team/crm".to_owned(),
+            }),
+            ..PolicyStatus::default()
+        };
+        let first = status
+            .render(&Value::Null, 1, "2026-01-01T00:00:00Z")
+            .unwrap();
+        assert_eq!(first["ancestors"][0]["controllerName"], CONTROLLER);
+        assert_eq!(first["effective"]["idle"]["value"], "15m");
+        assert_eq!(status.render(&first, 1, "2026-01-02T00:00:00Z"), None);
+        let second = status.render(&first, 2, "2026-01-02T00:00:00Z").unwrap();
+        let condition = &second["ancestors"][0]["conditions"][0];
+        assert_eq!(condition["observedGeneration"], 2);
+        assert_eq!(condition["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        let refused = PolicyStatus {
+            conditions: vec![Condition::refused("Invalid", "no".to_owned())],
+            ..PolicyStatus::default()
+        };
+        let before = json!({ "conditions": [{ "type": "Accepted", "status": "True", "lastTransitionTime": "x" }] });
+        let third = refused.render(&before, 1, "2026-01-03T00:00:00Z").unwrap();
+        let condition = &third["conditions"][0];
+        assert_eq!(condition["lastTransitionTime"], "2026-01-03T00:00:00Z");
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("Invalid"))
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Metrics, by subsystem.
 
 mod checks;
+mod cluster;
 mod config;
 mod listeners;
 mod near_cache;
@@ -41,6 +42,7 @@ pub struct Metrics {
     checks: checks::CheckMetrics,
     sessions: sessions::SessionMetrics,
     listeners: listeners::ListenerMetrics,
+    cluster: cluster::ClusterMetrics,
     config: config::ConfigMetrics,
     /// Metrics of identity providers and other authorization services.
     pub sources: SourceMetrics,
@@ -75,6 +77,7 @@ impl Metrics {
             checks: checks::CheckMetrics::new(&registrar)?,
             sessions: sessions::SessionMetrics::new(&registrar)?,
             listeners: listeners::ListenerMetrics::new(&registrar)?,
+            cluster: cluster::ClusterMetrics::new(&registrar)?,
             config: config::ConfigMetrics::new(&registrar)?,
             sources: SourceMetrics::new(&registrar)?,
             store: StoreMetrics::new(&registrar)?,

@@ -17,7 +17,18 @@ use url::form_urlencoded::parse;
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// The resources that the server offers: plural name, API version and kind.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 13] = [
+    ("leases", "coordination.k8s.io/v1", "Lease"),
+    ("namespaces", "v1", "Namespace"),
+    ("gateways", "gateway.networking.k8s.io/v1", "Gateway"),
+    ("httproutes", "gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("grpcroutes", "gateway.networking.k8s.io/v1", "GRPCRoute"),
+    ("sessionpolicies", "curfew.dev/v1alpha1", "SessionPolicy"),
+    (
+        "clustersessionpolicies",
+        "curfew.dev/v1alpha1",
+        "ClusterSessionPolicy",
+    ),
     ("ingresses", "networking.k8s.io/v1", "Ingress"),
     ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
     ("endpointslices", "discovery.k8s.io/v1", "EndpointSlice"),
@@ -25,6 +36,9 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("secrets", "v1", "Secret"),
     ("configmaps", "v1", "ConfigMap"),
 ];
+
+/// The resources that belong to no namespace.
+const CLUSTER_WIDE: [&str; 3] = ["namespaces", "ingressclasses", "clustersessionpolicies"];
 
 /// The interval between bookmarks. The server sends bookmarks only to a watch with `allowWatchBookmarks`.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,6 +51,8 @@ pub struct KubeApi {
 struct Cluster {
     state: Mutex<ClusterState>,
     events: broadcast::Sender<Event>,
+    /// Ends the watches.
+    ends: broadcast::Sender<()>,
 }
 
 #[derive(Default)]
@@ -50,6 +66,10 @@ struct ClusterState {
     /// The bodies of status writes, with path and content type.
     statuses: Vec<(String, String, Bytes)>,
     requests: Vec<String>,
+    /// The status of every answer, while the server fails.
+    failure: Option<StatusCode>,
+    /// The resources that the server does not have.
+    missing: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -67,6 +87,7 @@ impl KubeApi {
         let cluster = Arc::new(Cluster {
             state: Mutex::default(),
             events: broadcast::channel(1024).0,
+            ends: broadcast::channel(1).0,
         });
         let router = Router::new()
             .fallback(serve)
@@ -105,6 +126,30 @@ impl KubeApi {
         state.log.clear();
     }
 
+    /// Returns an object; null if there is none.
+    pub fn object(&self, plural: &str, namespace: &str, name: &str) -> Value {
+        let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+        let state = self.cluster.state.lock().unwrap();
+        state.objects.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Makes the server answer every request with a status, and ends all watches. With `None`, it works again.
+    pub fn fail(&self, status: Option<StatusCode>) {
+        self.cluster.state.lock().unwrap().failure = status;
+        self.end_watches();
+    }
+
+    /// Ends all watches, as a restart of the server does.
+    pub fn end_watches(&self) {
+        let _ = self.cluster.ends.send(());
+    }
+
+    /// Removes a resource from the server, as without its definition.
+    pub fn remove_resource(&self, plural: &str) {
+        let mut state = self.cluster.state.lock().unwrap();
+        state.missing.push(plural.to_owned());
+    }
+
     /// Returns the status writes so far: path, content type, body.
     pub fn statuses(&self) -> Vec<(String, String, Bytes)> {
         self.cluster.state.lock().unwrap().statuses.clone()
@@ -121,7 +166,7 @@ impl Cluster {
         let mut state = self.state.lock().unwrap();
         state.version += 1;
         let version = state.version;
-        if object["metadata"]["namespace"].is_null() && plural != "ingressclasses" {
+        if object["metadata"]["namespace"].is_null() && !CLUSTER_WIDE.contains(&&*plural) {
             object["metadata"]["namespace"] = json!("default");
         }
         object["metadata"]["resourceVersion"] = json!(version.to_string());
@@ -150,7 +195,13 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or(""));
     let request_line = format!("{} {path}?{query}", head.method);
-    cluster.state.lock().unwrap().requests.push(request_line);
+    {
+        let mut state = cluster.state.lock().unwrap();
+        state.requests.push(request_line);
+        if let Some(status) = state.failure {
+            return error_response(status);
+        }
+    }
     let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     // The path is `api/v1/…` or `apis/GROUP/VERSION/…`.
@@ -165,13 +216,53 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         }
         path_segments => (None, path_segments),
     };
-    let kind_of = |plural: &str| KINDS.into_iter().find(|kind| kind.0 == plural);
+    let missing = cluster.state.lock().unwrap().missing.clone();
+    let kind_of = |plural: &str| {
+        let mut kinds = KINDS.into_iter();
+        kinds.find(|kind| kind.0 == plural && !missing.iter().any(|it| it == plural))
+    };
     match (head.method, path_segments) {
         (Method::GET, [plural]) => match kind_of(plural) {
             Some(kind) if query.contains_key("watch") => watch(&cluster, kind, namespace, &query),
             Some(kind) => list(&cluster, kind, namespace, &query),
             None => error_response(StatusCode::NOT_FOUND),
         },
+        (Method::GET, [plural, name]) => {
+            let key = key_of(plural, namespace, name);
+            let state = cluster.state.lock().unwrap();
+            match state.objects.get(&key) {
+                Some(object) => json_response(StatusCode::OK, object),
+                None => error_response(StatusCode::NOT_FOUND),
+            }
+        }
+        (Method::POST, [plural]) => {
+            let mut object = read_object(body, namespace).await;
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            let key = key_of(plural, namespace, &name);
+            if cluster.state.lock().unwrap().objects.contains_key(&key) {
+                return error_response(StatusCode::CONFLICT);
+            }
+            cluster.record_change((*plural).to_owned(), object.take(), "ADDED");
+            let state = cluster.state.lock().unwrap();
+            json_response(StatusCode::CREATED, &state.objects[&key])
+        }
+        (Method::PUT, [plural, name]) => {
+            let mut object = read_object(body, namespace).await;
+            let key = key_of(plural, namespace, name);
+            {
+                let state = cluster.state.lock().unwrap();
+                let Some(before) = state.objects.get(&key) else {
+                    return error_response(StatusCode::NOT_FOUND);
+                };
+                let version = |of: &Value| of["metadata"]["resourceVersion"].clone();
+                if version(before) != version(&object) {
+                    return error_response(StatusCode::CONFLICT);
+                }
+            }
+            cluster.record_change((*plural).to_owned(), object.take(), "MODIFIED");
+            let state = cluster.state.lock().unwrap();
+            json_response(StatusCode::OK, &state.objects[&key])
+        }
         (Method::PATCH | Method::PUT, [plural, name, "status"]) => {
             let kind = head.headers.get("content-type");
             let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
@@ -188,6 +279,20 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         }
         _ => error_response(StatusCode::NOT_FOUND),
     }
+}
+
+fn key_of(plural: &str, namespace: Option<&str>, name: &str) -> (String, String, String) {
+    let namespace = namespace.unwrap_or_default();
+    (plural.to_owned(), namespace.to_owned(), name.to_owned())
+}
+
+async fn read_object(body: Body, namespace: Option<&str>) -> Value {
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let mut object: Value = serde_json::from_slice(&body).unwrap();
+    if let Some(namespace) = namespace {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
+    object
 }
 
 type Kind = (&'static str, &'static str, &'static str);
@@ -248,6 +353,7 @@ fn watch(
         return error_response(StatusCode::GONE);
     }
     let mut events = cluster.events.subscribe();
+    let mut ends = cluster.ends.subscribe();
     if initial {
         for ((plural, ..), object) in &state.objects {
             if is_watched(plural, object) {
@@ -284,6 +390,7 @@ fn watch(
                     let version = cluster.state.lock().unwrap().version;
                     sender.send(event_line("BOOKMARK", &bookmark_object(kind, version, json!({}))))
                 }
+                _ = ends.recv() => break,
                 () = sender.closed() => break,
             };
             if sent.is_err() {
@@ -359,6 +466,7 @@ fn merge(target: &mut Value, change: &Value) {
 fn error_response(status: StatusCode) -> Response {
     let reason = match status {
         StatusCode::GONE => "Expired",
+        StatusCode::CONFLICT => "Conflict",
         _ => "NotFound",
     };
     json_response(

@@ -26,7 +26,10 @@ impl Fixture {
             is_certain: true,
         };
         let routes = RouteIndex::new(vec![entry]).unwrap();
-        self.checker.rulebook.routes.replace(Routes::Known(routes));
+        self.checker
+            .rulebook
+            .routes
+            .replace(Routes::Known(Box::new(routes)));
     }
 
     async fn verdict_in(&self, path: &str, after: Duration) -> Verdict {
@@ -155,7 +158,11 @@ async fn a_route_can_name_a_policy_of_the_configuration() {
         assert!(home.is_some(), "the fixture has a policy `strict`");
         let limit = home.unwrap().1.limits.idle.unwrap();
         let verdict = fixture.verdict_in("/app", limit).await;
-        assert_eq!(verdict, deny(DenyReason::ReauthenticationRequired), "{name}");
+        assert_eq!(
+            verdict,
+            deny(DenyReason::ReauthenticationRequired),
+            "{name}"
+        );
     }
 }
 

@@ -233,12 +233,12 @@ pub enum Routes {
     /// Curfew must know the routes, and has not read them yet. Every check is denied with `source_unavailable`.
     Unknown,
     /// The routes. Without routes, the index is empty.
-    Known(RouteIndex),
+    Known(Box<RouteIndex>),
 }
 
 impl Default for Routes {
     fn default() -> Self {
-        Self::Known(RouteIndex::default())
+        Self::Known(Box::default())
     }
 }
 

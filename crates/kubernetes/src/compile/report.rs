@@ -17,8 +17,11 @@ type Statuses = (
     BTreeMap<String, PolicyStatus>,
 );
 
+/// Returns one limit of the fields.
+type LimitOf = fn(&Merged) -> &MergedLimit;
+
 /// The three limits and their names in the spec.
-const LIMITS: [(&str, fn(&Merged) -> &MergedLimit); 3] = [
+const LIMITS: [(&str, LimitOf); 3] = [
     ("idle", |merged| &merged.idle),
     ("absolute", |merged| &merged.absolute),
     ("maxAuthAge", |merged| &merged.max_auth_age),
@@ -130,10 +133,7 @@ impl Reporter<'_> {
         let is_accepted = accepted.status;
         let programmed = is_accepted.then(|| Condition::programmed(overridden));
         Ancestor {
-            group: target.group.clone(),
-            kind: target.kind.clone(),
-            name: target.name.clone(),
-            section_name: target.section_name.clone(),
+            target: target.clone(),
             conditions: std::iter::once(accepted).chain(programmed).collect(),
         }
     }

@@ -63,19 +63,21 @@ impl Sources {
                 .session_policies
                 .insert(key.clone(), (source, mistakes));
         }
-        for (name, policy) in &state.cluster_policies {
+        for (key, policy) in &state.cluster_policies {
+            let name = &key.name;
             let (policy, mistakes) = policy.spec.parse();
             let from: Arc<str> = format!("ClusterSessionPolicy {name}").into();
             let source = sources.add(Merged::of_cluster_policy(&policy, &from));
             let policy = (name.clone(), policy, mistakes, source);
             sources.cluster_policies.push(policy);
         }
-        for (name, metadata) in &state.namespaces {
-            sources.labels.insert(name.clone(), metadata.labels.clone());
-            sources.add_annotations("Namespace", &ObjectKey::new("", name), metadata);
+        for (key, namespace) in &state.namespaces {
+            let labels = namespace.metadata.labels.clone();
+            sources.labels.insert(key.name.clone(), labels);
+            sources.add_annotations("Namespace", key, &namespace.metadata);
         }
-        for (key, metadata) in &state.services {
-            sources.add_annotations("Service", key, metadata);
+        for (key, object) in &state.services {
+            sources.add_annotations("Service", key, &object.metadata);
         }
         for (key, object) in &state.ingresses {
             sources.add_annotations("Ingress", key, &object.metadata);

@@ -24,24 +24,16 @@ fn apply(state: &mut State, yaml: &str) {
         let metadata: Metadata = serde_json::from_value(value["metadata"].clone()).unwrap();
         let key = metadata.key();
         match value["kind"].as_str().unwrap() {
-            "Namespace" => drop(state.namespaces.insert(key.name, metadata)),
-            "Service" => drop(state.services.insert(key, metadata)),
+            "Namespace" => drop(state.namespaces.insert(key, object(metadata, &value))),
+            "Service" => drop(state.services.insert(key, object(metadata, &value))),
             "Ingress" => drop(state.ingresses.insert(key, object(metadata, &value))),
-            "IngressClass" => drop(
-                state
-                    .ingress_classes
-                    .insert(key.name, object(metadata, &value)),
-            ),
+            "IngressClass" => drop(state.ingress_classes.insert(key, object(metadata, &value))),
             "Gateway" => drop(state.gateways.insert(key, object(metadata, &value))),
             "HTTPRoute" => drop(state.http_routes.insert(key, object(metadata, &value))),
             "GRPCRoute" => drop(state.grpc_routes.insert(key, object(metadata, &value))),
             "SessionPolicy" => drop(state.session_policies.insert(key, object(metadata, &value))),
             "ClusterSessionPolicy" => {
-                drop(
-                    state
-                        .cluster_policies
-                        .insert(key.name, object(metadata, &value)),
-                );
+                drop(state.cluster_policies.insert(key, object(metadata, &value)));
             }
             kind => unreachable!("{kind}"),
         }
@@ -106,6 +98,60 @@ fn minutes(compiled: &Compiled, host: &str, path: &str) -> Option<u64> {
 
 fn accepted<'a>(compiled: &'a Compiled, namespace: &str, name: &str) -> &'a Condition {
     &compiled.session_policies[&ObjectKey::new(namespace, name)].ancestors[0].conditions[0]
+}
+
+/// Returns the properties of `spec` in the definition of a kind.
+fn defined_properties(kind: &str) -> Vec<(String, Value)> {
+    let text = include_str!("../../../../deploy/kubernetes/components/policies/crds.yaml");
+    let documents = yaml_rust2::YamlLoader::load_from_str(text).unwrap();
+    let mut definitions = documents.iter().map(to_json);
+    let definition = definitions
+        .find(|it| it["spec"]["names"]["kind"] == kind)
+        .unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let properties = schema["properties"]["spec"]["properties"]
+        .as_object()
+        .unwrap();
+    properties.clone().into_iter().collect()
+}
+
+/// Returns a value of a schema.
+fn sample(name: &str, schema: &Value) -> Value {
+    match schema["type"].as_str().unwrap() {
+        "string" => match &schema["enum"][1] {
+            Value::String(word) => word.clone().into(),
+            _ if name == "idle" || name == "absolute" || name == "maxAuthAge" => "5m".into(),
+            _ => "x".into(),
+        },
+        "array" => Value::Array(vec![sample(name, &schema["items"])]),
+        "object" => {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            let properties = properties.map(|(name, schema)| (name.clone(), sample(name, schema)));
+            let mut object: serde_json::Map<_, _> = properties.collect();
+            if object.is_empty() {
+                object.insert("key".to_owned(), "value".into());
+            }
+            Value::Object(object)
+        }
+        other => unreachable!("{other}"),
+    }
+}
+
+#[test]
+fn every_field_of_the_definitions_is_read() {
+    for (name, schema) in defined_properties("SessionPolicy") {
+        let spec: crate::SessionPolicySpec =
+            serde_json::from_value(serde_json::json!({ &*name: sample(&name, &schema) })).unwrap();
+        assert_ne!(spec, crate::SessionPolicySpec::default(), "{name}");
+    }
+    for (name, schema) in defined_properties("ClusterSessionPolicy") {
+        let spec: crate::ClusterSessionPolicySpec =
+            serde_json::from_value(serde_json::json!({ &*name: sample(&name, &schema) })).unwrap();
+        assert_ne!(spec, crate::ClusterSessionPolicySpec::default(), "{name}");
+        let (_, mistakes) = spec.parse();
+        let is_free_text = matches!(&*name, "standards");
+        assert_eq!(mistakes.is_empty(), !is_free_text, "{name}: {mistakes:?}");
+    }
 }
 
 const CLASSES: &str = "
@@ -176,8 +222,12 @@ metadata: {{name: admin, namespace: shop, annotations: {{curfew.dev/idle: 1m}}}}
         .groups;
     assert_eq!(groups.first().unwrap().value, ["crm-users"]);
     assert!(accepted(&compiled, "crm", "crm").status);
-    let namespace = objects.namespaces.get_mut("crm").unwrap();
+    let namespace = objects
+        .namespaces
+        .get_mut(&ObjectKey::new("", "crm"))
+        .unwrap();
     namespace
+        .metadata
         .annotations
         .insert("curfew.dev/idle".to_owned(), "2m".to_owned());
     let compiled = compile(&objects);
@@ -206,7 +256,10 @@ fn only_routes_that_a_proxy_serves_count() {
     let without_class = format!("{CLASSES}{CRM}").replace("  ingressClassName: nginx\n", "");
     let mut objects = state(&without_class);
     assert_eq!(minutes(&compile(&objects), "crm.example.com", "/"), None);
-    let class = objects.ingress_classes.get_mut("nginx").unwrap();
+    let class = objects
+        .ingress_classes
+        .get_mut(&ObjectKey::new("", "nginx"))
+        .unwrap();
     let default = crate::routes::DEFAULT_CLASS.to_owned();
     class
         .metadata

@@ -53,6 +53,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.kubernetesIdentity.enabled -}}
 {{- $_ := set $own "admin" (mergeOverwrite (default dict $own.admin) (dict "kubernetes" (dict "enabled" true))) -}}
 {{- end -}}
+{{- if .Values.kubernetesPolicies.enabled -}}
+{{- $_ := set $own "kubernetes" (dict "policies" true) -}}
+{{- end -}}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 

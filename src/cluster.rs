@@ -1,0 +1,242 @@
+//! The policies of the Kubernetes cluster: watches the objects, and puts their limits in force.
+//!
+//! Every replica watches, so that each decides by itself. While the API server does not answer, the last known objects
+//! stay in force.
+
+mod convert;
+mod lease;
+mod status;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use curfew_kubernetes::{Compiled, State, compile};
+use tokio::sync::{mpsc, watch as latest};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Stopwatch};
+use crate::kubernetes::ClusterSettings;
+use crate::live::Live;
+use crate::policy::Routes;
+use crate::telemetry::{Diagnostics, Metrics};
+use lease::Lease;
+use status::{Missing, Writer};
+use watch::{Change, Kind};
+
+/// The label of the diagnostics about the watches.
+const WATCH_DIAGNOSTICS: &str = "kubernetes";
+
+/// The label of the diagnostics about policies and annotations.
+const POLICY_DIAGNOSTICS: &str = "kubernetes policies";
+
+/// How long Curfew collects changes before it compiles them. The first list of a large cluster brings many at once.
+const COLLECT: Duration = Duration::from_millis(20);
+
+/// Between two compilations, Curfew waits this many times as long as the last one took, so that frequent changes of a
+/// large cluster use at most a small part of a core.
+const REST_FACTOR: f64 = 10.0;
+
+/// The longest such pause. A change is in force within one second.
+const MAX_REST: Duration = Duration::from_millis(500);
+
+/// The number of changes that can wait.
+const QUEUE: usize = 1024;
+
+/// The client of the API server could not be created.
+#[derive(Debug, thiserror::Error)]
+#[error("kubernetes: could not create the client of the API server: {0}")]
+pub struct ClusterError(String);
+
+/// The watched cluster.
+pub struct Cluster {
+    client: kube::Client,
+    namespace: String,
+    routes: Live<Routes>,
+    diagnostics: Arc<Diagnostics>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Cluster {
+    /// Creates the client. Until all objects are known, `routes` are unknown if the settings require them.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if the client could not be created.
+    pub fn new(
+        settings: &ClusterSettings,
+        routes: Live<Routes>,
+        diagnostics: Arc<Diagnostics>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClusterError> {
+        if settings.required {
+            routes.replace(Routes::Unknown);
+        }
+        let client = create_client(settings).map_err(|error| ClusterError(error.to_string()))?;
+        Ok(Self {
+            client,
+            namespace: settings.namespace.clone(),
+            routes,
+            diagnostics,
+            metrics,
+            clock,
+        })
+    }
+
+    /// Watches the objects until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let watches = watch::watch_all(&self.client, sender);
+        let (statuses, missing) = latest::channel(Missing::default());
+        let mut writer = Writer {
+            lease: Lease::new(&self.client, &self.namespace, replica_name()),
+            client: self.client.clone(),
+            clock: Arc::clone(&self.clock),
+            missing,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(receiver, statuses) => {}
+            () = watches => {}
+            () = writer.run() => {}
+        }
+        writer.stop().await;
+    }
+
+    /// Applies the changes to the state, and compiles the state when it has changed.
+    async fn follow(&self, mut changes: mpsc::Receiver<Change>, statuses: latest::Sender<Missing>) {
+        let mut state = State::default();
+        let mut sync = Sync::default();
+        let mut is_changed = false;
+        let mut next = tokio::time::Instant::now();
+        loop {
+            let is_due = is_changed && sync.is_complete();
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                () = tokio::time::sleep_until(next), if is_due => {
+                    let stopwatch = Stopwatch::start();
+                    statuses.send_replace(self.put_in_force(&state));
+                    is_changed = false;
+                    let rest = Duration::from_secs_f64(stopwatch.seconds() * REST_FACTOR);
+                    next = tokio::time::Instant::now() + rest.min(MAX_REST);
+                    continue;
+                }
+            };
+            let Some(change) = change else {
+                return;
+            };
+            match change {
+                Change::Edit(edit) => {
+                    edit(&mut state);
+                    if !is_changed {
+                        next = next.max(tokio::time::Instant::now() + COLLECT);
+                    }
+                    is_changed = true;
+                }
+                Change::Synced(kind) => {
+                    is_changed |= sync.synced(kind);
+                    self.report(&sync);
+                }
+                Change::Failed(kind, problem) => {
+                    sync.failed(kind, problem);
+                    self.report(&sync);
+                }
+            }
+        }
+    }
+
+    /// Puts the limits of the state in force. Returns the statuses that the API server lacks.
+    fn put_in_force(&self, state: &State) -> Missing {
+        let compiled = compile(state);
+        self.metrics.record_cluster_policies(
+            state.session_policies.len(),
+            state.cluster_policies.len(),
+            compiled.index.len(),
+        );
+        self.diagnostics
+            .set_recommendations(POLICY_DIAGNOSTICS, warnings(&compiled));
+        let now = status::seconds(self.clock.now());
+        let missing = Missing::of(state, &compiled, &now);
+        self.routes.replace(Routes::Known(Box::new(compiled.index)));
+        missing
+    }
+
+    fn report(&self, sync: &Sync) {
+        self.metrics.record_cluster_watch(sync.failures.is_empty());
+        self.diagnostics
+            .set_recommendations(WATCH_DIAGNOSTICS, sync.problems().collect());
+    }
+}
+
+/// The mistakes that a person must see: those in annotations, and policies that are not accepted.
+fn warnings(compiled: &Compiled) -> Vec<String> {
+    let annotations = compiled.warnings.iter();
+    let annotations = annotations.map(|(object, mistake)| format!("{object}: {mistake}"));
+    let session = compiled.session_policies.iter().flat_map(|(key, status)| {
+        let conditions = status.ancestors.iter().flat_map(|it| &it.conditions);
+        let refused = conditions.filter(|condition| !condition.status);
+        refused.map(move |it| format!("SessionPolicy {key}: {}: {}", it.reason, it.message))
+    });
+    let cluster = compiled.cluster_policies.iter().flat_map(|(name, status)| {
+        let refused = status
+            .conditions
+            .iter()
+            .filter(|condition| !condition.status);
+        refused.map(move |it| format!("ClusterSessionPolicy {name}: {}: {}", it.reason, it.message))
+    });
+    annotations.chain(session).chain(cluster).collect()
+}
+
+/// Which kinds of objects are known, and which watches fail.
+#[derive(Default)]
+struct Sync {
+    synced: BTreeSet<Kind>,
+    failures: BTreeMap<Kind, String>,
+}
+
+impl Sync {
+    fn is_complete(&self) -> bool {
+        self.synced.len() == Kind::ALL.len()
+    }
+
+    /// Records that all objects of a kind are known. Returns whether they were not known before.
+    fn synced(&mut self, kind: Kind) -> bool {
+        self.failures.remove(&kind);
+        self.synced.insert(kind)
+    }
+
+    fn failed(&mut self, kind: Kind, problem: String) {
+        self.failures.insert(kind, problem);
+    }
+
+    fn problems(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|(kind, problem)| {
+            let effect = if self.synced.contains(kind) {
+                "the last known objects stay in force"
+            } else {
+                "checks are denied until they are known, if kubernetes.required"
+            };
+            format!("{}: {problem}: {effect}", kind.plural())
+        })
+    }
+}
+
+/// Returns a name for the lease that no other replica has.
+fn replica_name() -> String {
+    let host = gethostname::gethostname();
+    let random = getrandom::u32().unwrap_or_default();
+    format!("{}-{random:08x}", host.to_string_lossy())
+}
+
+fn create_client(settings: &ClusterSettings) -> Result<kube::Client, Box<dyn std::error::Error>> {
+    let url = settings.url.as_str().parse()?;
+    let mut config = kube::Config::new(url);
+    let file = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    config.auth_info.token_file = settings.token_file.as_deref().map(file);
+    config.root_cert_file.clone_from(&settings.ca_file);
+    // The watch itself tries again, and reports each failure.
+    config.default_retry = false;
+    Ok(kube::Client::try_from(config)?)
+}

@@ -1,0 +1,37 @@
+//! Converts objects of the client to the slim objects that Curfew keeps.
+
+use std::collections::BTreeMap;
+
+use curfew_kubernetes::{Metadata, Object};
+use kube::core::ObjectMeta;
+
+/// The annotations that Curfew keeps.
+fn is_kept(name: &str) -> bool {
+    name.starts_with("curfew.dev/") || name == "ingressclass.kubernetes.io/is-default-class"
+}
+
+/// Keeps the parts of an object that Curfew reads.
+pub(super) fn slim<Spec: Clone, Status: Clone + Default>(
+    object: kube::core::Object<Spec, Status>,
+) -> Object<Spec, Status> {
+    Object {
+        metadata: slim_metadata(object.metadata),
+        spec: object.spec,
+        status: object.status.unwrap_or_default(),
+    }
+}
+
+fn slim_metadata(metadata: ObjectMeta) -> Metadata {
+    let annotations = metadata.annotations.unwrap_or_default().into_iter();
+    let annotations: BTreeMap<String, String> =
+        annotations.filter(|(name, _)| is_kept(name)).collect();
+    let created = metadata.creation_timestamp;
+    Metadata {
+        name: metadata.name.unwrap_or_default(),
+        namespace: metadata.namespace.unwrap_or_default(),
+        labels: metadata.labels.unwrap_or_default(),
+        annotations,
+        creation_timestamp: created.map(|time| time.0.to_string()).unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+    }
+}
