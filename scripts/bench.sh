@@ -5,6 +5,7 @@
 #   --flood     the effect of a flood of forged tokens
 #   --cut-offs  the cost of a million revoked subjects
 #   --streams   the proxy listener: the end of streams, memory, throughput, latency (after scripts/test.sh --install)
+#   --cluster   a large Kubernetes cluster: memory, CPU, time until a change is in force
 #   --forwarding  two libraries for forwarding, in bare proxies without checks
 # Installs the required packages (Debian, Ubuntu).
 set -euo pipefail
@@ -28,6 +29,9 @@ case "${1:-}" in
   --scale | --flood | --streams | --forwarding)
     script=${1#--}
     shift
+    ;;
+  --cluster)
+    exec cargo bench --locked --features kubernetes --bench cluster
     ;;
   --cut-offs)
     script=cut_offs

@@ -3,6 +3,7 @@
 //! Every replica watches, so that each decides by itself. While the API server does not answer, the last known objects
 //! stay in force.
 
+mod changes;
 mod convert;
 mod lease;
 mod status;
@@ -21,6 +22,7 @@ use crate::kubernetes::ClusterSettings;
 use crate::live::Live;
 use crate::policy::Routes;
 use crate::telemetry::{Diagnostics, Metrics};
+use changes::Changes;
 use lease::Lease;
 use status::{Missing, Writer};
 use watch::{Change, Kind};
@@ -109,6 +111,7 @@ impl Cluster {
     async fn follow(&self, mut changes: mpsc::Receiver<Change>, statuses: latest::Sender<Missing>) {
         let mut state = State::default();
         let mut sync = Sync::default();
+        let mut policies = Changes::default();
         let mut is_changed = false;
         let mut next = tokio::time::Instant::now();
         loop {
@@ -118,6 +121,7 @@ impl Cluster {
                 () = tokio::time::sleep_until(next), if is_due => {
                     let stopwatch = Stopwatch::start();
                     statuses.send_replace(self.put_in_force(&state));
+                    policies.audit(&state);
                     is_changed = false;
                     let rest = Duration::from_secs_f64(stopwatch.seconds() * REST_FACTOR);
                     next = tokio::time::Instant::now() + rest.min(MAX_REST);

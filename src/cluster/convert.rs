@@ -33,5 +33,6 @@ fn slim_metadata(metadata: ObjectMeta) -> Metadata {
         annotations,
         creation_timestamp: created.map(|time| time.0.to_string()).unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
+        resource_version: metadata.resource_version.unwrap_or_default(),
     }
 }

@@ -27,6 +27,19 @@ async fn a_policy_is_in_force_after_each_change() {
     }
     fixture.api.delete("sessionpolicies", "crm", "app");
     fixture.wait_for(HOST, "10m", 200).await;
+    let events = fixture
+        .curfew
+        .wait_for_audit_events("policy.changed", 4)
+        .await;
+    let changes = events
+        .iter()
+        .map(|event| event["curfew.object.change"].as_str().unwrap());
+    assert_eq!(
+        changes.collect::<Vec<_>>(),
+        ["created", "changed", "changed", "deleted"]
+    );
+    assert_eq!(events[3]["curfew.object.name"], "SessionPolicy crm/app");
+    assert!(events[3]["curfew.object.version"].is_string());
 }
 
 /// The security team sets a ceiling, and application teams set their own limits below it.

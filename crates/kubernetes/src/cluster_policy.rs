@@ -38,8 +38,6 @@ pub struct RawBounds {
     pub absolute: Option<String>,
     /// The longest age of the sign-in for a request.
     pub max_auth_age: Option<String>,
-    /// The largest number of sessions of one subject. Only a ceiling can set it.
-    pub max_sessions: Option<usize>,
 }
 
 /// What a `ClusterSessionPolicy` can forbid.
@@ -47,8 +45,6 @@ pub struct RawBounds {
 pub enum Forbidden {
     /// Rules of the configuration that need no session.
     PublicRules,
-    /// Credentials of programs in place of sessions.
-    ServiceTokens,
     /// Data inside a stream as activity.
     StreamActivity,
 }
@@ -111,7 +107,6 @@ pub(crate) struct ClusterPolicy {
     pub(crate) ceilings: Vec<Bounds>,
     pub(crate) floor: Bounds,
     pub(crate) defaults: Bounds,
-    pub(crate) max_sessions: Option<usize>,
     pub(crate) forbid: Vec<Forbidden>,
 }
 
@@ -164,7 +159,6 @@ impl ClusterSessionPolicySpec {
             ceilings,
             floor,
             defaults,
-            max_sessions: self.ceiling.max_sessions,
             forbid: self.forbid.clone(),
         };
         (policy, mistakes)

@@ -13,7 +13,7 @@ use sources::Sources;
 
 use crate::merge::Merged;
 use crate::objects::ObjectKey;
-use crate::policy::{Conditions, HostPattern, RouteEntry, RouteIndex, RouteTerms, Sourced};
+use crate::policy::{Conditions, HostPattern, RouteEntry, RouteIndex, RouteTerms};
 use crate::routes::{RoutePath, RouteRule, Routes};
 use crate::state::State;
 use crate::status::PolicyStatus;
@@ -29,8 +29,6 @@ pub struct Compiled {
     pub cluster_policies: BTreeMap<String, PolicyStatus>,
     /// The mistakes in annotations, each with its object.
     pub warnings: Vec<(String, String)>,
-    /// The largest number of sessions of one subject, if an object sets it. It applies to every sign-in.
-    pub max_sessions: Option<Sourced<usize>>,
 }
 
 /// The part of a rule for one host; `None` for all hosts.
@@ -99,7 +97,6 @@ pub fn compile(state: &State) -> Compiled {
         session_policies,
         cluster_policies,
         warnings: sources.warnings.clone(),
-        max_sessions: sources.max_sessions(),
     }
 }
 

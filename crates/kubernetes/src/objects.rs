@@ -50,6 +50,8 @@ pub struct Metadata {
     pub creation_timestamp: String,
     /// The number of changes of the spec.
     pub generation: i64,
+    /// The version of the object.
+    pub resource_version: String,
 }
 
 impl Metadata {

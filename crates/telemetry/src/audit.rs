@@ -7,6 +7,7 @@
 mod access;
 mod action;
 mod denial;
+mod policy;
 mod session;
 mod stream;
 
@@ -17,6 +18,7 @@ pub use access::{
 pub use action::AuditAction;
 pub(super) use denial::denials_aggregated;
 pub use denial::{DeniedRequest, session_denied};
+pub use policy::policy_changed;
 pub use session::{
     provider_logout, provider_refused, revocation_declared, revocation_finished, session_aged,
     session_binding_mismatch, session_changed, session_created, session_degraded,

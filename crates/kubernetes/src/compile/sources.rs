@@ -7,7 +7,7 @@ use crate::annotations;
 use crate::cluster_policy::ClusterPolicy;
 use crate::merge::Merged;
 use crate::objects::{Metadata, ObjectKey};
-use crate::policy::{HostPattern, Sourced};
+use crate::policy::HostPattern;
 use crate::routes::{RoutePath, RouteRule};
 use crate::session_policy::TargetRef;
 use crate::state::State;
@@ -195,16 +195,6 @@ impl Sources {
     pub(super) fn merge(&self, sources: &BTreeSet<usize>) -> Merged {
         let sources = sources.iter().map(|source| &self.merged[*source]);
         sources.fold(Merged::default(), |all, source| all.join(source))
-    }
-
-    pub(super) fn max_sessions(&self) -> Option<Sourced<usize>> {
-        let policies = self.cluster_policies.iter();
-        let limits = policies.filter_map(|(name, policy, ..)| {
-            let value = policy.max_sessions?;
-            let from = format!("ClusterSessionPolicy {name}").into();
-            Some(Sourced { value, from })
-        });
-        limits.min()
     }
 }
 

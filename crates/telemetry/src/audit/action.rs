@@ -45,6 +45,8 @@ pub enum AuditAction {
     SessionDenied,
     /// Many requests were denied in the same second. This event counts the denials that have no event of their own.
     DenialsAggregated,
+    /// An object of the Kubernetes cluster changed limits.
+    PolicyChanged,
     /// A recording, which is a copy of the checks that proxies send, was started.
     RecordingStarted,
     /// A recording was read, or stopped.
@@ -53,7 +55,7 @@ pub enum AuditAction {
 
 impl AuditAction {
     /// All actions.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionAged,
@@ -76,6 +78,7 @@ impl AuditAction {
         Self::StreamCut,
         Self::SessionDenied,
         Self::DenialsAggregated,
+        Self::PolicyChanged,
         Self::RecordingStarted,
         Self::RecordingUsed,
     ];
@@ -106,6 +109,7 @@ impl AuditAction {
             Self::StreamCut => "stream.cut",
             Self::SessionDenied => "session.denied",
             Self::DenialsAggregated => "denials.aggregated",
+            Self::PolicyChanged => "policy.changed",
             Self::RecordingStarted => "recording.started",
             Self::RecordingUsed => "recording.used",
         }

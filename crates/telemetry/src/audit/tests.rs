@@ -102,6 +102,7 @@ fn write_all_events() -> Vec<WrittenEvent> {
         admin_refused("list", None, &actor);
         recording_started("later", &actor);
         recording_used("read", &actor);
+        policy_changed("SessionPolicy crm/app", "17", "deleted");
         stream_cut(&CutStream {
             session: id,
             subject: "alice",
