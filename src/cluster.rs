@@ -43,6 +43,9 @@ const REST_FACTOR: f64 = 10.0;
 /// The longest such pause. A change is in force within one second.
 const MAX_REST: Duration = Duration::from_millis(500);
 
+/// The longest silence of the API server. A watch gets a bookmark about once a minute, and ends after five minutes.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
+
 /// The number of changes that can wait.
 const QUEUE: usize = 1024;
 
@@ -120,7 +123,21 @@ impl Cluster {
                 change = changes.recv() => change,
                 () = tokio::time::sleep_until(next), if is_due => {
                     let stopwatch = Stopwatch::start();
-                    statuses.send_replace(self.put_in_force(&state));
+                    // A large cluster takes a while, and checks go on meanwhile.
+                    let compiling = tokio::task::spawn_blocking(move || {
+                        let compiled = compile(&state);
+                        (state, compiled)
+                    });
+                    let Ok((same_state, compiled)) = compiling.await else {
+                        return;
+                    };
+                    state = same_state;
+                    let missing = self.put_in_force(&state, compiled);
+                    statuses.send_if_modified(|before| {
+                        let is_new = *before != missing;
+                        *before = missing;
+                        is_new
+                    });
                     policies.audit(&state);
                     is_changed = false;
                     let rest = Duration::from_secs_f64(stopwatch.seconds() * REST_FACTOR);
@@ -152,8 +169,7 @@ impl Cluster {
     }
 
     /// Puts the limits of the state in force. Returns the statuses that the API server lacks.
-    fn put_in_force(&self, state: &State) -> Missing {
-        let compiled = compile(state);
+    fn put_in_force(&self, state: &State, compiled: Compiled) -> Missing {
         self.metrics.record_cluster_policies(
             state.session_policies.len(),
             state.cluster_policies.len(),
@@ -242,5 +258,6 @@ fn create_client(settings: &ClusterSettings) -> Result<kube::Client, Box<dyn std
     config.root_cert_file.clone_from(&settings.ca_file);
     // The watch itself tries again, and reports each failure.
     config.default_retry = false;
+    config.read_timeout = Some(READ_TIMEOUT);
     Ok(kube::Client::try_from(config)?)
 }

@@ -7,15 +7,24 @@ use kube::core::ObjectMeta;
 
 /// The annotations that Curfew keeps.
 fn is_kept(name: &str) -> bool {
-    name.starts_with("curfew.dev/") || name == "ingressclass.kubernetes.io/is-default-class"
+    name.starts_with("curfew.dev/")
+        || matches!(
+            name,
+            "ingressclass.kubernetes.io/is-default-class" | "kubernetes.io/ingress.class"
+        )
 }
 
-/// Keeps the parts of an object that Curfew reads.
+/// Keeps the parts of an object that Curfew reads. Only a selector of namespaces reads labels.
 pub(super) fn slim<Spec: Clone, Status: Clone + Default>(
     object: kube::core::Object<Spec, Status>,
 ) -> Object<Spec, Status> {
+    let is_namespaced = object.metadata.namespace.is_some();
+    let mut metadata = slim_metadata(object.metadata);
+    if is_namespaced {
+        metadata.labels = BTreeMap::new();
+    }
     Object {
-        metadata: slim_metadata(object.metadata),
+        metadata,
         spec: object.spec,
         status: object.status.unwrap_or_default(),
     }

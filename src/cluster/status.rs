@@ -15,6 +15,9 @@ use super::watch::Kind;
 use crate::clock::Clock;
 use crate::session::Timestamp;
 
+/// The interval at which a refused status is written again.
+const RETRY: Duration = Duration::from_secs(60);
+
 /// How long a stopping process waits for the release of the lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -54,22 +57,30 @@ pub(super) struct Writer {
 impl Writer {
     /// Runs until nobody sends statuses any more.
     pub(super) async fn run(&mut self) {
+        let mut renewal = tokio::time::interval(INTERVAL);
+        let mut retry = tokio::time::interval(RETRY);
         loop {
-            let now = microseconds(self.clock.now());
-            if let Err(error) = self.lease.renew(&now).await {
-                tracing::warn!(%error, "could not renew the lease of the policies");
-            }
-            if self.lease.is_held() {
-                let missing = self.missing.borrow_and_update().clone();
-                self.write(missing).await;
-            }
-            tokio::select! {
-                changed = self.missing.changed(), if self.lease.is_held() => {
+            let was_held = self.lease.is_held();
+            let is_retry = tokio::select! {
+                _ = renewal.tick() => {
+                    let now = microseconds(self.clock.now());
+                    if let Err(error) = self.lease.renew(&now).await {
+                        tracing::warn!(%error, "could not renew the lease of the policies");
+                    }
+                    false
+                }
+                changed = self.missing.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    true
                 }
-                () = tokio::time::sleep(INTERVAL) => {}
+                _ = retry.tick() => true,
+            };
+            let is_held = self.lease.is_held();
+            if is_held && (is_retry || !was_held) {
+                let missing = self.missing.borrow_and_update().clone();
+                self.write(missing).await;
             }
         }
     }

@@ -18,9 +18,13 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::convert::slim;
+use crate::clock::Stopwatch;
 
 /// The first pause after an error. Each further error doubles the pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// After a watch has worked for this time, the next error starts again with the first pause.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// The longest pause, and the pause before Curfew looks again for a kind that the cluster does not have.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -165,6 +169,7 @@ async fn watch<Spec, Status>(
     let start = || watcher::watcher(api.clone(), watcher::Config::default());
     let mut events = pin!(start());
     let mut pause = FIRST_PAUSE;
+    let mut age = Stopwatch::start();
     let mut listed: Objects<Spec, Status> = BTreeMap::new();
     while let Some(event) = events.next().await {
         let change = match event {
@@ -190,7 +195,6 @@ async fn watch<Spec, Status>(
                 continue;
             }
             Ok(Event::InitDone) => {
-                pause = FIRST_PAUSE;
                 let all = std::mem::take(&mut listed);
                 let edit = Change::Edit(Box::new(move |state| *select(state) = all));
                 if sender.send(edit).await.is_err() {
@@ -208,8 +212,12 @@ async fn watch<Spec, Status>(
                 if sender.send(change).await.is_err() {
                     return;
                 }
+                if age.seconds() > STEADY.as_secs_f64() {
+                    pause = FIRST_PAUSE;
+                }
                 tokio::time::sleep(jittered(if is_missing { LONGEST_PAUSE } else { pause })).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
+                age = Stopwatch::start();
                 // A new watch lists all objects again. So Curfew knows when it has caught up.
                 events.set(start());
                 continue;

@@ -80,6 +80,8 @@ impl LabelSelector {
             && self.match_expressions.iter().all(|requirement| {
                 let value = labels.get(&requirement.key);
                 match requirement.operator.as_str() {
+                    // Without values, the requirement is invalid.
+                    "In" if requirement.values.is_empty() => true,
                     "In" => value.is_some_and(|value| requirement.values.contains(value)),
                     "NotIn" => value.is_none_or(|value| !requirement.values.contains(value)),
                     "Exists" => value.is_some(),
@@ -150,9 +152,13 @@ impl ClusterSessionPolicySpec {
                 }
             }
         }
-        if has_invalid_host {
+        // The ceilings then hold for all hosts. A floor or a default must not spread.
+        let (floor, defaults) = if has_invalid_host {
             hosts.clear();
-        }
+            (Bounds::default(), Bounds::default())
+        } else {
+            (floor, defaults)
+        };
         let policy = ClusterPolicy {
             selector: self.namespace_selector.clone(),
             hosts,

@@ -13,7 +13,7 @@ use sources::Sources;
 
 use crate::merge::Merged;
 use crate::objects::ObjectKey;
-use crate::policy::{Conditions, HostPattern, RouteEntry, RouteIndex, RouteTerms};
+use crate::policy::{Conditions, HostPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms};
 use crate::routes::{RoutePath, RouteRule, Routes};
 use crate::state::State;
 use crate::status::PolicyStatus;
@@ -31,17 +31,11 @@ pub struct Compiled {
     pub warnings: Vec<(String, String)>,
 }
 
-/// The part of a rule for one host; `None` for all hosts.
-type HostOfRule = Option<HostPattern>;
-
-/// An entry before it is sorted.
+/// A rule for one host, before the entries are sorted.
 struct Entry<'a> {
     rule: &'a RouteRule,
-    host: HostOfRule,
+    host: HostPattern,
     sources: BTreeSet<usize>,
-    is_certain: bool,
-    /// Whether only the ceilings apply, because another entry has the other fields.
-    is_bound: bool,
 }
 
 /// Compiles the objects of a cluster. The result depends only on the objects, so all replicas get the same result.
@@ -52,141 +46,143 @@ pub fn compile(state: &State) -> Compiled {
     let sources = Sources::new(state);
     let mut entries = Vec::new();
     for rule in &routes.rules {
-        let hosts: Vec<HostOfRule> = match rule.hosts.as_slice() {
-            [] => vec![None],
-            hosts => hosts.iter().cloned().map(Some).collect(),
-        };
-        for host in hosts {
-            if !claims.holds(rule, host.as_ref()) {
+        for host in &rule.hosts {
+            if !claims.holds(rule, Some(host)) {
                 continue;
             }
-            for (narrower, source) in sources.of_narrower_hosts(rule, host.as_ref()) {
+            let narrower = sources.narrower_hosts(rule, host);
+            for host in std::iter::once(host.clone()).chain(narrower) {
                 entries.push(Entry {
                     rule,
-                    host: Some(narrower),
-                    sources: BTreeSet::from([source]),
-                    is_certain: false,
-                    is_bound: true,
+                    sources: sources.of_rule(rule, &host),
+                    host,
                 });
             }
-            entries.push(Entry {
-                rule,
-                sources: sources.of_rule(rule, host.as_ref()),
-                host,
-                is_certain: rule.is_certain,
-                is_bound: false,
-            });
         }
     }
-    entries.sort_by_cached_key(|entry| {
-        precedence::key(entry.rule, entry.host.as_ref(), entry.is_certain)
-    });
-    let merged = entries.iter().map(|entry| {
-        let merged = sources.merge(&entry.sources);
-        if entry.is_bound {
-            merged.only_ceilings()
-        } else {
-            merged
-        }
-    });
+    entries.sort_by_cached_key(|entry| precedence::key(entry.rule, &entry.host));
+    let merged = entries.iter().map(|entry| sources.merge(&entry.sources));
     let merged: Vec<Merged> = merged.collect();
     let (session_policies, cluster_policies) =
         report::statuses(state, &routes, &claims, &sources, &entries, &merged);
     Compiled {
-        index: build_index(&sources, &entries, &merged),
+        index: build_index(&routes, &sources, &entries, &merged),
         session_policies,
         cluster_policies,
         warnings: sources.warnings.clone(),
     }
 }
 
-/// Builds the index: first the ceilings that apply to every request of their hosts, then the routes, and last the
-/// defaults for requests that belong to no route.
-fn build_index(sources: &Sources, entries: &[Entry<'_>], merged: &[Merged]) -> RouteIndex {
+/// Builds the index: first the ceilings that apply to every request for their hosts, then the routes, and last what applies
+/// to requests that belong to no route.
+fn build_index(
+    routes: &Routes,
+    sources: &Sources,
+    entries: &[Entry<'_>],
+    merged: &[Merged],
+) -> RouteIndex {
     let mut all = Vec::new();
-    let for_hosts = |hosts: &[HostPattern], merged: &Merged| RouteEntry {
-        conditions: Conditions {
-            hosts: hosts.to_vec(),
-            ..Conditions::default()
-        },
-        terms: Arc::new(merged.terms()),
-        is_certain: false,
-    };
+    let mut otherwise = Vec::new();
     for (hosts, bounds) in sources.cluster_wide() {
         let ceilings = bounds.only_ceilings();
         if !ceilings.is_empty() {
-            all.push(for_hosts(hosts, &ceilings));
+            all.push(for_hosts(hosts.to_vec(), &ceilings, RouteScope::Always));
+        }
+        otherwise.push(for_hosts(hosts.to_vec(), bounds, RouteScope::Otherwise));
+    }
+    for (hosts, serves_every_host, ceilings) in sources.selected_ceilings(routes) {
+        if ceilings.is_empty() {
+            continue;
+        }
+        if !hosts.is_empty() {
+            all.push(for_hosts(hosts, &ceilings, RouteScope::Always));
+        }
+        if serves_every_host {
+            otherwise.push(for_hosts(Vec::new(), &ceilings, RouteScope::Otherwise));
         }
     }
     let relevant = RelevantHosts::new(entries, merged);
-    let mut shared: HashMap<(&BTreeSet<usize>, bool), Arc<RouteTerms>> = HashMap::new();
+    let mut routers: HashMap<&str, usize> = HashMap::new();
+    let mut shared: HashMap<&BTreeSet<usize>, Arc<RouteTerms>> = HashMap::new();
+    // Many rules of a route differ only in what Curfew does not know.
+    let mut known = HashSet::new();
     for (entry, merged) in entries.iter().zip(merged) {
-        if !relevant.contains(entry.host.as_ref()) {
+        if !relevant.contains(&entry.host) {
             continue;
         }
-        let terms = shared.entry((&entry.sources, entry.is_bound));
+        let rule = entry.rule;
+        let next = routers.len();
+        let router = *routers.entry(&rule.router).or_insert(next);
+        let path = claims::path_name(&rule.path);
+        let same = (&entry.host, path, &rule.method, router, &entry.sources);
+        if !rule.is_certain && !known.insert(same) {
+            continue;
+        }
+        let terms = shared.entry(&entry.sources);
         let terms = terms.or_insert_with(|| Arc::new(merged.terms()));
         all.push(RouteEntry {
             conditions: Conditions {
-                hosts: entry.host.iter().cloned().collect(),
-                paths: match &entry.rule.path {
+                hosts: vec![entry.host.clone()],
+                paths: match &rule.path {
                     RoutePath::Pattern(pattern) => vec![pattern.clone()],
                     RoutePath::Any | RoutePath::Unknown => Vec::new(),
                 },
-                methods: entry.rule.method.iter().cloned().collect(),
+                methods: rule.method.iter().cloned().collect(),
                 contracts: Vec::new(),
             },
+            is_single_label: rule.is_single_label,
             terms: Arc::clone(terms),
-            is_certain: entry.is_certain,
+            scope: RouteScope::Route {
+                router,
+                is_certain: rule.is_certain,
+            },
         });
     }
-    for (hosts, bounds) in sources.cluster_wide() {
-        all.push(for_hosts(hosts, bounds));
+    all.extend(otherwise);
+    // The size limit of the index concerns only globs, which stand for methods of gRPC here, and are short.
+    RouteIndex::new(all).unwrap_or_default()
+}
+
+fn for_hosts(hosts: Vec<HostPattern>, merged: &Merged, scope: RouteScope) -> RouteEntry {
+    RouteEntry {
+        conditions: Conditions {
+            hosts,
+            ..Conditions::default()
+        },
+        is_single_label: false,
+        terms: Arc::new(merged.terms()),
+        scope,
     }
-    // The size limit of the index concerns only globs. Without them, the index cannot fail.
-    RouteIndex::new(all.clone()).unwrap_or_else(|_| {
-        let without_globs = all.into_iter().map(|mut entry| {
-            let is_glob = |path: &crate::policy::PathPattern| {
-                matches!(path, crate::policy::PathPattern::Glob(_))
-            };
-            if entry.conditions.paths.iter().any(is_glob) {
-                entry.conditions.paths.clear();
-                entry.is_certain = false;
-            }
-            entry
-        });
-        RouteIndex::new(without_globs.collect()).unwrap_or_default()
-    })
 }
 
 /// The hosts for which some object sets something. A route of another host changes nothing, so the index leaves it out.
 struct RelevantHosts<'a> {
     exact: HashSet<&'a HostPattern>,
-    is_everywhere: bool,
+    has_wildcard: bool,
 }
 
 impl<'a> RelevantHosts<'a> {
     fn new(entries: &'a [Entry<'a>], merged: &[Merged]) -> Self {
         let mut relevant = Self {
             exact: HashSet::new(),
-            is_everywhere: false,
+            has_wildcard: false,
         };
         for (entry, merged) in entries.iter().zip(merged) {
             if merged.is_empty() {
                 continue;
             }
             match &entry.host {
-                Some(host @ HostPattern::Exact(_)) => {
+                host @ HostPattern::Exact(_) => {
                     relevant.exact.insert(host);
                 }
-                Some(HostPattern::Subdomains(_)) | None => relevant.is_everywhere = true,
+                HostPattern::Subdomains(_) => relevant.has_wildcard = true,
             }
         }
         relevant
     }
 
-    fn contains(&self, host: Option<&HostPattern>) -> bool {
-        self.is_everywhere || host.is_none_or(|host| self.exact.contains(host))
+    fn contains(&self, host: &HostPattern) -> bool {
+        self.has_wildcard || self.exact.contains(host)
     }
 }
 

@@ -66,7 +66,7 @@ impl FieldParser {
         })
     }
 
-    /// Returns the globs that are valid, alone and together.
+    /// Returns the globs. In place of an invalid glob, every path is passive, which is never looser.
     pub(crate) fn passive_paths(&mut self, name: &str, texts: &[String]) -> Vec<String> {
         let mut valid = Vec::new();
         for (index, text) in texts.iter().enumerate() {
@@ -75,7 +75,7 @@ impl FieldParser {
                 compiled.map_err(|(_, error)| error.to_string())?;
                 Ok(text.to_owned())
             });
-            valid.extend(text);
+            valid.push(text.unwrap_or_else(|| "/**".to_owned()));
         }
         valid
     }

@@ -193,7 +193,7 @@ impl Merged {
             absolute: self.absolute.effective().limit,
             max_auth_age: self.max_auth_age.effective().limit,
             activity: self.activity,
-            passive_paths: PassivePaths::new_or_all(globs),
+            passive_paths: PassivePaths::new(globs).unwrap_or_else(|_| PassivePaths::all()),
             groups: self.groups.clone(),
             policies: self.policies.clone(),
             stream_activity,

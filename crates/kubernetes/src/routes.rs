@@ -1,16 +1,19 @@
 //! The requests that the routes of a cluster serve.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::objects::{
-    Backend, GrpcMethodMatch, HttpPathMatch, HttpRouteMatch, IngressPath, Metadata, ObjectKey,
-    ParentRef, RouteStatus,
+    Backend, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRouteMatch,
+    HttpRouteRule, IngressPath, Metadata, ObjectKey, ParentRef, RouteStatus,
 };
 use crate::policy::{HostPattern, PathPattern};
 use crate::state::State;
 
 /// The annotation of the class for Ingresses that name none.
 pub(crate) const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+
+/// The older way to name the class of an Ingress.
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// The kind and the key of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,9 +46,13 @@ pub(crate) struct RouteRule {
     pub(crate) method: Option<http::Method>,
     /// Whether the router chooses this rule for all requests for its hosts, path and method.
     pub(crate) is_certain: bool,
+    /// The proxy that serves the rule: a class of Ingresses, or a Gateway.
+    pub(crate) router: String,
+    /// Whether a wildcard stands for exactly one label, as in an Ingress.
+    pub(crate) is_single_label: bool,
     pub(crate) services: BTreeSet<ObjectKey>,
-    /// The listeners of Gateways.
-    pub(crate) listeners: BTreeSet<(ObjectKey, String)>,
+    /// The Gateway and the listener.
+    pub(crate) listener: Option<(ObjectKey, String)>,
 }
 
 /// The rules of all routes that a proxy serves, and the reason for each part that Curfew cannot represent.
@@ -55,7 +62,11 @@ pub(crate) struct Routes {
     /// Every route that a proxy serves.
     pub(crate) served: BTreeSet<RouteId>,
     /// What Curfew cannot represent of a route.
-    pub(crate) unknown: Vec<(RouteId, String)>,
+    pub(crate) unknown: BTreeMap<RouteId, String>,
+    /// The hosts that the routes of each namespace name, served or not.
+    pub(crate) named_hosts: BTreeMap<String, HashSet<HostPattern>>,
+    /// The namespaces with routes for every host.
+    pub(crate) with_every_host: BTreeSet<String>,
 }
 
 impl Routes {
@@ -63,96 +74,112 @@ impl Routes {
         let mut routes = Self::default();
         routes.add_ingresses(state);
         for (key, route) in &state.http_routes {
-            let hosts = Listening::new(
-                state,
-                &route.metadata,
-                &route.spec.parent_refs,
-                &route.status,
-            );
             let id = RouteId {
                 kind: "HTTPRoute",
                 key: key.clone(),
             };
-            let Some(base) = routes.base(id, &route.metadata, hosts, &route.spec.hostnames) else {
-                continue;
-            };
-            for rule in &route.spec.rules {
-                let every = [HttpRouteMatch::default()];
-                let matches = match rule.matches.as_slice() {
-                    [] => &every,
-                    matches => matches,
-                };
-                for condition in matches {
-                    let has_more =
-                        !condition.headers.is_empty() || !condition.query_params.is_empty();
-                    let path = routes.http_path(&base.route, condition.path.as_ref());
-                    routes.rules.push(RouteRule {
-                        section: rule.name.clone(),
-                        method: condition.method.as_ref().and_then(|it| it.parse().ok()),
-                        is_certain: !has_more && !matches!(path, RoutePath::Unknown),
-                        path,
-                        services: services(&base.route.key, &rule.backend_refs),
-                        ..base.clone()
-                    });
+            let spec = &route.spec;
+            let listening =
+                Listening::new(state, &route.metadata, &spec.parent_refs, &route.status);
+            for base in routes.bases(&id, &route.metadata, &listening, &spec.hostnames) {
+                for rule in &spec.rules {
+                    routes.add_http_rule(&base, rule);
                 }
             }
         }
         for (key, route) in &state.grpc_routes {
-            let hosts = Listening::new(
-                state,
-                &route.metadata,
-                &route.spec.parent_refs,
-                &route.status,
-            );
             let id = RouteId {
                 kind: "GRPCRoute",
                 key: key.clone(),
             };
-            let Some(base) = routes.base(id, &route.metadata, hosts, &route.spec.hostnames) else {
-                continue;
-            };
-            for rule in &route.spec.rules {
-                let every = [crate::objects::GrpcRouteMatch::default()];
-                let matches = match rule.matches.as_slice() {
-                    [] => &every,
-                    matches => matches,
-                };
-                for condition in matches {
-                    let path = routes.grpc_path(&base.route, condition.method.as_ref());
-                    routes.rules.push(RouteRule {
-                        section: rule.name.clone(),
-                        is_certain: condition.headers.is_empty()
-                            && !matches!(path, RoutePath::Unknown),
-                        path,
-                        services: services(&base.route.key, &rule.backend_refs),
-                        ..base.clone()
-                    });
+            let spec = &route.spec;
+            let listening =
+                Listening::new(state, &route.metadata, &spec.parent_refs, &route.status);
+            for base in routes.bases(&id, &route.metadata, &listening, &spec.hostnames) {
+                for rule in &spec.rules {
+                    routes.add_grpc_rule(&base, rule);
                 }
             }
         }
         routes
     }
 
+    fn add_http_rule(&mut self, base: &RouteRule, rule: &HttpRouteRule) {
+        let every = [HttpRouteMatch::default()];
+        let matches = match rule.matches.as_slice() {
+            [] => &every,
+            matches => matches,
+        };
+        for condition in matches {
+            let has_more = !condition.headers.is_empty() || !condition.query_params.is_empty();
+            let path = self.http_path(&base.route, condition.path.as_ref());
+            self.rules.push(RouteRule {
+                section: rule.name.clone(),
+                method: condition.method.as_ref().and_then(|it| it.parse().ok()),
+                is_certain: !has_more && !matches!(path, RoutePath::Unknown),
+                path,
+                services: services(&base.route.key, &rule.backend_refs),
+                ..base.clone()
+            });
+        }
+    }
+
+    fn add_grpc_rule(&mut self, base: &RouteRule, rule: &GrpcRouteRule) {
+        let every = [GrpcRouteMatch::default()];
+        let matches = match rule.matches.as_slice() {
+            [] => &every,
+            matches => matches,
+        };
+        for condition in matches {
+            let path = self.grpc_path(&base.route, condition.method.as_ref());
+            self.rules.push(RouteRule {
+                section: rule.name.clone(),
+                is_certain: condition.headers.is_empty() && !matches!(path, RoutePath::Unknown),
+                path,
+                services: services(&base.route.key, &rule.backend_refs),
+                ..base.clone()
+            });
+        }
+    }
+
+    /// Records the hosts that a route names.
+    fn name_hosts(&mut self, namespace: &str, hosts: &[HostPattern]) {
+        if hosts.is_empty() {
+            self.with_every_host.insert(namespace.to_owned());
+        }
+        let named = self.named_hosts.entry(namespace.to_owned()).or_default();
+        named.extend(hosts.iter().cloned());
+    }
+
     fn add_ingresses(&mut self, state: &State) {
         let mut classes = state.ingress_classes.values();
-        let has_default_class = classes.any(|class| {
+        let default_class = classes.find(|class| {
             let is_default = class.metadata.annotations.get(DEFAULT_CLASS);
             is_default.is_some_and(|value| value == "true")
         });
+        let default_class = default_class.map(|class| class.metadata.name.clone());
         for (key, ingress) in &state.ingresses {
-            let is_served = match &ingress.spec.ingress_class_name {
-                Some(class) => {
-                    let class = ObjectKey::new("", class);
-                    state.ingress_classes.contains_key(&class)
-                }
-                None => has_default_class,
-            };
-            if !is_served {
-                continue;
-            }
             let route = RouteId {
                 kind: "Ingress",
                 key: key.clone(),
+            };
+            for rule in &ingress.spec.rules {
+                if let Some(hosts) = self.hosts(&route, rule.host.iter()) {
+                    self.name_hosts(&key.namespace, &hosts);
+                }
+            }
+            // Controllers also serve an Ingress with the older annotation, which needs no IngressClass.
+            let by_annotation = ingress.metadata.annotations.get(CLASS_ANNOTATION).cloned();
+            let exists = |class: &String| {
+                let class = ObjectKey::new("", class);
+                state.ingress_classes.contains_key(&class)
+            };
+            let class = match &ingress.spec.ingress_class_name {
+                Some(class) => Some(class.clone()).filter(exists),
+                None => by_annotation.or_else(|| default_class.clone()),
+            };
+            let Some(class) = class else {
+                continue;
             };
             self.served.insert(route.clone());
             let base = RouteRule {
@@ -163,8 +190,10 @@ impl Routes {
                 path: RoutePath::Any,
                 method: None,
                 is_certain: true,
+                router: format!("class {class}"),
+                is_single_label: true,
                 services: BTreeSet::new(),
-                listeners: BTreeSet::new(),
+                listener: None,
             };
             let service = |backend: &crate::objects::IngressBackend| {
                 let service = backend.service.as_ref();
@@ -175,6 +204,9 @@ impl Routes {
                 let Some(hosts) = self.hosts(&route, rule.host.iter()) else {
                     continue;
                 };
+                if hosts.is_empty() {
+                    self.refuse_every_host(&route);
+                }
                 for path in &rule.http.paths {
                     let matched = self.ingress_path(&route, path);
                     self.rules.push(RouteRule {
@@ -186,39 +218,55 @@ impl Routes {
                     });
                 }
             }
-            if let Some(backend) = &ingress.spec.default_backend {
-                self.rules.push(RouteRule {
-                    services: service(backend),
-                    ..base
-                });
+            if ingress.spec.default_backend.is_some() {
+                self.with_every_host.insert(key.namespace.clone());
+                self.refuse_every_host(&route);
             }
         }
     }
 
-    /// Returns the rule of a route with everything but its own conditions. `None` if no Gateway serves the route.
-    fn base(
+    /// Returns the rules of a route with everything but their own conditions, one for each listener that serves the route.
+    fn bases(
         &mut self,
-        route: RouteId,
+        route: &RouteId,
         metadata: &Metadata,
-        listening: Listening,
+        listening: &Listening,
         hostnames: &[String],
-    ) -> Option<RouteRule> {
-        if listening.listeners.is_empty() {
-            return None;
+    ) -> Vec<RouteRule> {
+        let Some(own) = self.hosts(route, hostnames.iter()) else {
+            return Vec::new();
+        };
+        self.name_hosts(&route.key.namespace, &own);
+        if !listening.0.is_empty() {
+            self.served.insert(route.clone());
         }
-        self.served.insert(route.clone());
-        let own = self.hosts(&route, hostnames.iter())?;
-        Some(RouteRule {
-            hosts: listening.intersect(own)?,
-            route,
-            created: metadata.creation_timestamp.clone(),
-            section: None,
-            path: RoutePath::Any,
-            method: None,
-            is_certain: true,
-            services: BTreeSet::new(),
-            listeners: listening.listeners,
-        })
+        let bases = listening.0.iter().filter_map(|(gateway, listener, host)| {
+            Some(RouteRule {
+                hosts: intersect(&own, host.as_ref())?,
+                route: route.clone(),
+                created: metadata.creation_timestamp.clone(),
+                section: None,
+                path: RoutePath::Any,
+                method: None,
+                is_certain: true,
+                router: format!("Gateway {gateway}"),
+                is_single_label: false,
+                services: BTreeSet::new(),
+                listener: Some((gateway.clone(), listener.clone())),
+            })
+        });
+        let bases: Vec<RouteRule> = bases.collect();
+        if bases.iter().any(|base| base.hosts.is_empty()) {
+            self.refuse_every_host(route);
+        }
+        bases
+    }
+
+    /// Records that a route serves every host. Its policies do not apply there: otherwise, one team could limit the hosts of
+    /// all others.
+    fn refuse_every_host(&mut self, route: &RouteId) {
+        let problem = "a part of it serves every host; name the hosts";
+        self.unknown.insert(route.clone(), problem.to_owned());
     }
 
     /// Parses hosts. `None` if there are hosts, and all of them are invalid.
@@ -232,9 +280,10 @@ impl Routes {
         for name in &names {
             match HostPattern::parse(name) {
                 Ok(host) => hosts.push(host),
-                Err(error) => self
-                    .unknown
-                    .push((route.clone(), format!("host {name:?} {error}"))),
+                Err(error) => drop(
+                    self.unknown
+                        .insert(route.clone(), format!("host {name:?} {error}")),
+                ),
             }
         }
         (names.is_empty() || !hosts.is_empty()).then_some(hosts)
@@ -251,7 +300,7 @@ impl Routes {
                 let problem = format!(
                     "the path {text:?} has the type {kind:?}, which each controller reads in its own way"
                 );
-                self.unknown.push((route.clone(), problem));
+                drop(self.unknown.insert(route.clone(), problem));
                 RoutePath::Unknown
             }
         }
@@ -267,7 +316,7 @@ impl Routes {
             "PathPrefix" => self.pattern(route, text, PathPattern::prefix),
             kind => {
                 let problem = format!("the path {text:?} has the type {kind:?}");
-                self.unknown.push((route.clone(), problem));
+                drop(self.unknown.insert(route.clone(), problem));
                 RoutePath::Unknown
             }
         }
@@ -291,7 +340,7 @@ impl Routes {
             (true, None, None) => RoutePath::Any,
             (false, ..) => {
                 let problem = "a method is a regular expression".to_owned();
-                self.unknown.push((route.clone(), problem));
+                drop(self.unknown.insert(route.clone(), problem));
                 RoutePath::Unknown
             }
         }
@@ -307,8 +356,10 @@ impl Routes {
             Ok(PathPattern::Prefix(path)) if path.is_empty() => RoutePath::Any,
             Ok(pattern) => RoutePath::Pattern(pattern),
             Err(error) => {
-                self.unknown
-                    .push((route.clone(), format!("the path {text:?}: {error}")));
+                drop(
+                    self.unknown
+                        .insert(route.clone(), format!("the path {text:?}: {error}")),
+                );
                 RoutePath::Unknown
             }
         }
@@ -326,12 +377,8 @@ fn services(route: &ObjectKey, backends: &[Backend]) -> BTreeSet<ObjectKey> {
     keys.collect()
 }
 
-/// The listeners of Gateways that serve a route.
-struct Listening {
-    listeners: BTreeSet<(ObjectKey, String)>,
-    /// The hosts of the listeners; `None` for a listener that serves every host.
-    hosts: Vec<Option<HostPattern>>,
-}
+/// The listeners of Gateways that serve a route, each with its host; `None` for a listener that serves every host.
+struct Listening(Vec<(ObjectKey, String, Option<HostPattern>)>);
 
 impl Listening {
     /// Finds the listeners. A Gateway serves a route if it says that it has accepted the route.
@@ -350,10 +397,7 @@ impl Listening {
                         .any(|condition| condition.kind == "Accepted" && condition.status == "True")
             })
         };
-        let mut found = Self {
-            listeners: BTreeSet::new(),
-            hosts: Vec::new(),
-        };
+        let mut found = Vec::new();
         for parent in parents {
             let is_gateway = parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
             if !is_gateway || !is_accepted(parent) {
@@ -371,41 +415,31 @@ impl Listening {
                 {
                     continue;
                 }
-                found
-                    .listeners
-                    .insert((gateway.clone(), listener.name.clone()));
                 // A host that Curfew cannot parse counts as every host.
                 let host = listener.hostname.as_ref();
-                found
-                    .hosts
-                    .push(host.and_then(|host| HostPattern::parse(host).ok()));
+                let host = host.and_then(|host| HostPattern::parse(host).ok());
+                found.push((gateway.clone(), listener.name.clone(), host));
             }
         }
-        found
-    }
-
-    /// Returns the hosts that both the route and a listener serve. `None` if there are none. An empty list stands for all
-    /// hosts.
-    fn intersect(&self, route: Vec<HostPattern>) -> Option<Vec<HostPattern>> {
-        if self.hosts.iter().any(Option::is_none) {
-            return Some(route);
-        }
-        let listeners = self.hosts.iter().flatten();
-        if route.is_empty() {
-            return Some(listeners.cloned().collect());
-        }
-        let mut all = Vec::new();
-        for listener in listeners {
-            let both = route.iter().filter_map(|host| intersection(host, listener));
-            all.extend(both);
-        }
-        all.dedup();
-        (!all.is_empty()).then_some(all)
+        Self(found)
     }
 }
 
+/// Returns the hosts that both a route and a listener serve. `None` if there are none. An empty list stands for all hosts.
+fn intersect(route: &[HostPattern], listener: Option<&HostPattern>) -> Option<Vec<HostPattern>> {
+    let Some(listener) = listener else {
+        return Some(route.to_vec());
+    };
+    if route.is_empty() {
+        return Some(vec![listener.clone()]);
+    }
+    let both = route.iter().filter_map(|host| intersection(host, listener));
+    let both: Vec<HostPattern> = both.collect();
+    (!both.is_empty()).then_some(both)
+}
+
 /// The hosts that both patterns match.
-fn intersection(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
+pub(crate) fn intersection(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
     match (a, b) {
         (HostPattern::Exact(host), _) => b.matches(host).then(|| a.clone()),
         (_, HostPattern::Exact(host)) => a.matches(host).then(|| b.clone()),

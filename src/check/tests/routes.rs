@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::policy::{
-    Access, Conditions, PassivePaths, PathPattern, RouteEntry, RouteIndex, RouteTerms, Routes,
-    Rule, Sourced, Terms,
+    Access, Conditions, PassivePaths, PathPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms,
+    Routes, Rule, Sourced, Terms,
 };
 use crate::testing::policy_name;
 
@@ -23,7 +23,8 @@ impl Fixture {
                 ..Conditions::default()
             },
             terms: Arc::new(terms),
-            is_certain: true,
+            is_single_label: false,
+            scope: RouteScope::Always,
         };
         let routes = RouteIndex::new(vec![entry]).unwrap();
         self.checker

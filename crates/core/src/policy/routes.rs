@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use globset::{Candidate, GlobSet, GlobSetBuilder};
 
+use super::host::normalize_host;
 use super::path::NormalPath;
 use super::rule::{Conditions, Rule, Terms};
 use super::rules::{RequestTarget, Rules, RulesError};
-use super::{ActivityKind, PathPattern, PathPatternError, StreamActivity};
+use super::{ActivityKind, HostPattern, PathPattern, PathPatternError, StreamActivity};
 use crate::session::{Limits, PolicyName};
 
 /// A value, and the object that sets it, such as `SessionPolicy team-crm/crm`.
@@ -78,9 +79,13 @@ fn lesser<T: Clone + Ord>(a: &Option<T>, b: &Option<T>) -> Option<T> {
     a.iter().chain(b).min().cloned()
 }
 
-/// Paths whose requests never count as activity, as globs.
+/// Paths whose requests never count as activity, as sets of globs.
 #[derive(Clone, Debug, Default)]
-pub struct PassivePaths {
+pub struct PassivePaths(Vec<Arc<PassiveSet>>);
+
+/// The passive paths of one object.
+#[derive(Debug)]
+struct PassiveSet {
     texts: BTreeSet<String>,
     globs: GlobSet,
 }
@@ -94,6 +99,9 @@ impl PassivePaths {
         texts: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, (String, PathPatternError)> {
         let texts: BTreeSet<String> = texts.into_iter().map(str::to_owned).collect();
+        if texts.is_empty() {
+            return Ok(Self::default());
+        }
         let mut globs = GlobSetBuilder::new();
         for text in &texts {
             match PathPattern::glob(text) {
@@ -102,70 +110,114 @@ impl PassivePaths {
                 Err(error) => return Err((text.clone(), error)),
             };
         }
-        let built = globs.build();
         let too_large = |error: globset::Error| {
             let all = texts.iter().map(String::as_str).collect::<Vec<_>>();
             (all.join(", "), PathPatternError::Glob(error.to_string()))
         };
-        let globs = built.map_err(too_large)?;
-        Ok(Self { texts, globs })
+        let globs = globs.build().map_err(too_large)?;
+        Ok(Self(vec![Arc::new(PassiveSet { texts, globs })]))
+    }
+
+    /// All paths.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(["/**"]).unwrap_or_default()
     }
 
     /// Whether requests for this path never count as activity. An ambiguous path never counts if there is any passive
     /// path.
     #[must_use]
     pub fn contain(&self, path: &[u8]) -> bool {
-        !self.texts.is_empty()
-            && NormalPath::new(path).map_or(true, |path| {
-                self.globs
-                    .is_match_candidate(&Candidate::new(path.as_str()))
-            })
+        if self.0.is_empty() {
+            return false;
+        }
+        let Ok(path) = NormalPath::new(path) else {
+            return true;
+        };
+        let candidate = Candidate::new(path.as_str());
+        self.0
+            .iter()
+            .any(|set| set.globs.is_match_candidate(&candidate))
     }
 
-    fn union(&self, other: &Self) -> Self {
-        if other.texts.is_subset(&self.texts) {
-            return self.clone();
-        }
-        if self.texts.is_subset(&other.texts) {
-            return other.clone();
-        }
-        let texts = self.texts.union(&other.texts).map(String::as_str);
-        Self::new_or_all(texts)
-    }
-
-    /// Compiles globs that are valid one by one. If all together are too large, every path is passive.
+    /// The paths of both. Compiles nothing, because checks call it.
     #[must_use]
-    pub fn new_or_all<'a>(texts: impl IntoIterator<Item = &'a str> + Clone) -> Self {
-        Self::new(texts.clone()).unwrap_or_else(|_| {
-            let mut globs = GlobSetBuilder::new();
-            if let Ok(glob) = globset::Glob::new("**") {
-                globs.add(glob);
+    pub fn union(&self, other: &Self) -> Self {
+        let mut sets = self.0.clone();
+        for set in &other.0 {
+            if !sets
+                .iter()
+                .any(|it| Arc::ptr_eq(it, set) || it.texts == set.texts)
+            {
+                sets.push(Arc::clone(set));
             }
-            Self {
-                texts: texts.into_iter().map(str::to_owned).collect(),
-                globs: globs.build().unwrap_or_default(),
-            }
-        })
+        }
+        Self(sets)
+    }
+
+    /// The globs, sorted.
+    #[must_use]
+    pub fn texts(&self) -> BTreeSet<&str> {
+        let sets = self.0.iter();
+        sets.flat_map(|set| set.texts.iter().map(String::as_str))
+            .collect()
     }
 }
+
+impl PartialEq for PassivePaths {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts() == other.texts()
+    }
+}
+
+impl Eq for PassivePaths {}
 
 /// A set of requests, and the terms for them.
 #[derive(Clone, Debug)]
 pub struct RouteEntry {
     /// The requests.
     pub conditions: Conditions,
+    /// Whether a wildcard in the hosts stands for exactly one label, as in an Ingress.
+    pub is_single_label: bool,
     /// The terms.
     pub terms: Arc<RouteTerms>,
-    /// Whether a request that meets the conditions belongs to this route for certain. Otherwise the router can choose
-    /// another route, because this route has conditions that Curfew does not know, for example on headers.
-    pub is_certain: bool,
+    /// When the terms apply.
+    pub scope: RouteScope,
+}
+
+/// When the terms of an entry apply to a request that meets its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteScope {
+    /// Always.
+    Always,
+    /// Unless the same router chooses an earlier entry for certain. Routers are proxies: Curfew does not know which of
+    /// them sends the check, so the tightest terms of all routers apply.
+    Route {
+        /// The router.
+        router: usize,
+        /// Whether the router chooses this entry for certain. Otherwise it can choose a later entry, because this one has
+        /// conditions that Curfew does not know, for example on headers.
+        is_certain: bool,
+    },
+    /// Only if no route applies.
+    Otherwise,
 }
 
 /// Finds the terms of a request. Uses the same index as the rules.
 #[derive(Clone, Debug, Default)]
 pub struct RouteIndex {
     index: Rules,
-    entries: Vec<(Arc<RouteTerms>, bool)>,
+    entries: Vec<IndexedEntry>,
+}
+
+#[derive(Clone, Debug)]
+struct IndexedEntry {
+    terms: Arc<RouteTerms>,
+    scope: RouteScope,
+    /// Whether the entry has no condition on the path and the method.
+    is_whole_host: bool,
+    /// The domains below which exactly one label matches.
+    single_label_domains: Vec<String>,
 }
 
 impl RouteIndex {
@@ -175,18 +227,28 @@ impl RouteIndex {
     /// [`RulesError`] if the globs are too large.
     pub fn new(entries: Vec<RouteEntry>) -> Result<Self, RulesError> {
         let mut rules = Vec::with_capacity(entries.len());
-        let mut terms = Vec::with_capacity(entries.len());
+        let mut indexed = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
+            let domain = |host: &HostPattern| match host {
+                HostPattern::Subdomains(domain) if entry.is_single_label => Some(domain.clone()),
+                _ => None,
+            };
+            indexed.push(IndexedEntry {
+                terms: entry.terms,
+                scope: entry.scope,
+                is_whole_host: entry.conditions.paths.is_empty()
+                    && entry.conditions.methods.is_empty(),
+                single_label_domains: entry.conditions.hosts.iter().filter_map(domain).collect(),
+            });
             rules.push(Rule {
                 index,
                 conditions: entry.conditions,
                 terms: Terms::default(),
             });
-            terms.push((entry.terms, entry.is_certain));
         }
         Ok(Self {
             index: Rules::new(rules, Terms::default())?,
-            entries: terms,
+            entries: indexed,
         })
     }
 
@@ -202,28 +264,56 @@ impl RouteIndex {
         self.entries.is_empty()
     }
 
-    /// The terms of a request: the tightest of all entries up to the first that the request belongs to for certain. If
-    /// the path is ambiguous, the tightest of all entries whose other conditions the request meets. `None` if there is
-    /// no such entry.
+    /// The terms of a request: the tightest of all entries that apply to it. An ambiguous path meets every condition on
+    /// the path. `None` if no entry applies.
     #[must_use]
     pub fn find(&self, target: &RequestTarget<'_>) -> Option<Arc<RouteTerms>> {
         if self.entries.is_empty() {
             return None;
         }
         let found = self.index.find_all(target);
+        let host = normalize_host(target.host);
+        let mut settled: Vec<usize> = Vec::new();
+        let mut has_route = false;
         let mut all: Option<Arc<RouteTerms>> = None;
         for position in found.positions {
-            let (terms, is_certain) = &self.entries[position];
-            all = Some(match all {
-                None => Arc::clone(terms),
-                Some(all) if Arc::ptr_eq(&all, terms) => all,
-                Some(all) => Arc::new(all.strictest(terms)),
-            });
-            if *is_certain && !found.is_path_ambiguous {
-                break;
+            let entry = &self.entries[position];
+            if !entry.matches_labels(&host) {
+                continue;
             }
+            match entry.scope {
+                RouteScope::Always => {}
+                RouteScope::Route { router, is_certain } => {
+                    if settled.contains(&router) {
+                        continue;
+                    }
+                    has_route = true;
+                    // With an ambiguous path, only an entry for the whole host is certain.
+                    if is_certain && (entry.is_whole_host || !found.is_path_ambiguous) {
+                        settled.push(router);
+                    }
+                }
+                RouteScope::Otherwise if has_route => continue,
+                RouteScope::Otherwise => {}
+            }
+            all = Some(match all {
+                None => Arc::clone(&entry.terms),
+                Some(all) if Arc::ptr_eq(&all, &entry.terms) => all,
+                Some(all) => Arc::new(all.strictest(&entry.terms)),
+            });
         }
         all
+    }
+}
+
+impl IndexedEntry {
+    /// Whether the host has the number of labels that a wildcard stands for.
+    fn matches_labels(&self, host: &str) -> bool {
+        self.single_label_domains.is_empty()
+            || self.single_label_domains.iter().any(|domain| {
+                let label = host.strip_suffix(domain.as_str());
+                label.is_some_and(|label| !label.contains('.'))
+            })
     }
 }
 

@@ -11,20 +11,27 @@ type Holder<'a> = (&'a str, &'a str, &'a str, &'static str);
 
 pub(super) struct Claims<'a> {
     holders: BTreeMap<(String, String), Holder<'a>>,
+    /// The first route for each host, whatever its path.
+    hosts: BTreeMap<String, Holder<'a>>,
 }
 
 impl<'a> Claims<'a> {
     pub(super) fn new(rules: &'a [RouteRule]) -> Self {
         let mut holders: BTreeMap<(String, String), Holder<'a>> = BTreeMap::new();
+        let mut hosts: BTreeMap<String, Holder<'a>> = BTreeMap::new();
         for rule in rules {
             let RouteId { kind, key } = &rule.route;
             let claim = (&*rule.created, &*key.namespace, &*key.name, *kind);
+            for host in &rule.hosts {
+                let holder = hosts.entry(host_name(Some(host))).or_insert(claim);
+                *holder = claim.min(*holder);
+            }
             for name in claimed(rule) {
                 let holder = holders.entry(name).or_insert(claim);
                 *holder = claim.min(*holder);
             }
         }
-        Self { holders }
+        Self { holders, hosts }
     }
 
     /// Whether the namespace of a rule holds the path of the rule at this host.
@@ -38,7 +45,12 @@ impl<'a> Claims<'a> {
         rule: &RouteRule,
         host: Option<&HostPattern>,
     ) -> Option<String> {
-        let holder = self.holders.get(&(host_name(host), path_name(&rule.path)?));
+        let host = host_name(host);
+        let holder = match path_name(&rule.path) {
+            Some(path) => self.holders.get(&(host, path)),
+            // The rule can mean any path of the host, so it needs the whole host.
+            None => self.hosts.get(&host),
+        };
         let (_, namespace, name, kind) = holder?;
         (*namespace != rule.route.key.namespace).then(|| format!("{kind} {namespace}/{name}"))
     }

@@ -8,15 +8,10 @@ use crate::routes::{RoutePath, RouteRule};
 
 /// A key by which entries are sorted. An entry that applies only to some requests for its host and path comes before an
 /// entry that applies to all of them.
-pub(super) fn key(
-    rule: &RouteRule,
-    host: Option<&HostPattern>,
-    is_certain: bool,
-) -> impl Ord + use<> {
+pub(super) fn key(rule: &RouteRule, host: &HostPattern) -> impl Ord + use<> {
     let host_rank = match host {
-        Some(HostPattern::Exact(_)) => (0, Reverse(0)),
-        Some(HostPattern::Subdomains(domain)) => (1, Reverse(domain.len())),
-        None => (2, Reverse(0)),
+        HostPattern::Exact(_) => (0, Reverse(0)),
+        HostPattern::Subdomains(domain) => (1, Reverse(domain.len())),
     };
     let path_rank = match &rule.path {
         // It can be any path of the host.
@@ -29,7 +24,7 @@ pub(super) fn key(
     (
         host_rank,
         path_rank,
-        is_certain,
+        rule.is_certain,
         rule.method.is_none(),
         rule.created.clone(),
         rule.route.clone(),

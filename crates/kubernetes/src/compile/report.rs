@@ -7,7 +7,7 @@ use super::claims::{Claims, host_name, path_name};
 use super::sources::Sources;
 use crate::merge::{Effective, Merged, MergedLimit};
 use crate::objects::ObjectKey;
-use crate::routes::Routes;
+use crate::routes::{RouteId, Routes};
 use crate::session_policy::TargetRef;
 use crate::state::State;
 use crate::status::{Ancestor, Condition, PolicyStatus, describe_override, effective_limit};
@@ -43,10 +43,24 @@ pub(super) fn statuses(
             *all = all.join(merged);
         }
     }
+    let mut conflicts = BTreeMap::new();
+    for rule in &routes.rules {
+        let conflict = rule.hosts.iter().find_map(|host| {
+            let holder = claims.other_holder(rule, Some(host))?;
+            let path = path_name(&rule.path).unwrap_or_default();
+            let host = host_name(Some(host));
+            Some(format!(
+                "{host}{path} belongs to {holder}, which was created first. The policy changes nothing there."
+            ))
+        });
+        if let Some(conflict) = conflict {
+            conflicts.entry(&rule.route).or_insert(conflict);
+        }
+    }
     let reporter = Reporter {
         state,
         routes,
-        claims,
+        conflicts,
     };
     let session_policies = state.session_policies.iter().map(|(key, policy)| {
         let (source, mistakes) = &sources.session_policies[key];
@@ -118,7 +132,8 @@ fn invalid_message(mistakes: &[String]) -> String {
 struct Reporter<'a> {
     state: &'a State,
     routes: &'a Routes,
-    claims: &'a Claims<'a>,
+    /// The first conflict of each route with a route of another namespace.
+    conflicts: BTreeMap<&'a RouteId, String>,
 }
 
 impl Reporter<'_> {
@@ -175,46 +190,26 @@ impl Reporter<'_> {
         if matches!(kind.as_str(), "Gateway" | "Service") {
             return Condition::accepted();
         }
-        let is_target = |route: &crate::routes::RouteId| route.kind == *kind && route.key == key;
-        if !self.routes.served.iter().any(is_target) {
+        let kind = match kind.as_str() {
+            "Ingress" => "Ingress",
+            "HTTPRoute" => "HTTPRoute",
+            _ => "GRPCRoute",
+        };
+        let route = RouteId { kind, key };
+        let key = &route.key;
+        if !self.routes.served.contains(&route) {
             let message = format!("No controller serves {kind} {key}.");
             return Condition::refused("TargetNotFound", message);
         }
-        let rules = self
-            .routes
-            .rules
-            .iter()
-            .filter(|rule| is_target(&rule.route));
-        for rule in rules {
-            let hosts = rule.hosts.iter().map(Some);
-            let every = [None];
-            let all: Vec<_> = if rule.hosts.is_empty() {
-                every.into()
-            } else {
-                hosts.collect()
-            };
-            for host in all {
-                if let Some(holder) = self.claims.other_holder(rule, host) {
-                    let path = path_name(&rule.path).unwrap_or_default();
-                    let message = format!(
-                        "{}{path} belongs to {holder}, which was created first. The policy changes nothing there.",
-                        host_name(host)
-                    );
-                    return Condition::refused("Conflicted", message);
-                }
-            }
+        if let Some(conflict) = self.conflicts.get(&route) {
+            return Condition::refused("Conflicted", conflict.clone());
         }
-        let unknown = self
-            .routes
-            .unknown
-            .iter()
-            .find(|(route, _)| is_target(route));
-        match unknown {
-            Some((_, problem)) => Condition::refused(
+        match self.routes.unknown.get(&route) {
+            Some(problem) => Condition::refused(
                 "Invalid",
                 format!(
-                    "Curfew cannot represent a part of {kind} {key}: {problem}. For the hosts of this part, the tightest \
-                     values of the namespace apply."
+                    "Curfew cannot represent a part of {kind} {key}: {problem}. If this part has a host of its own, the \
+                     tightest values of the namespace apply to this host."
                 ),
             ),
             None => Condition::accepted(),

@@ -1,6 +1,6 @@
 //! The objects that set fields: policies, annotations and the bounds of the cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::annotations;
@@ -8,7 +8,7 @@ use crate::cluster_policy::ClusterPolicy;
 use crate::merge::Merged;
 use crate::objects::{Metadata, ObjectKey};
 use crate::policy::HostPattern;
-use crate::routes::{RoutePath, RouteRule};
+use crate::routes::{RoutePath, RouteRule, Routes, intersection};
 use crate::session_policy::TargetRef;
 use crate::state::State;
 
@@ -111,7 +111,7 @@ impl Sources {
     }
 
     /// Returns all objects that apply to the requests of a rule for a host.
-    pub(super) fn of_rule(&self, rule: &RouteRule, host: Option<&HostPattern>) -> BTreeSet<usize> {
+    pub(super) fn of_rule(&self, rule: &RouteRule, host: &HostPattern) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         let namespace = &rule.route.key.namespace;
         let route = (rule.route.kind.to_owned(), rule.route.key.clone());
@@ -123,7 +123,7 @@ impl Sources {
         for service in targets {
             self.add_target(&mut found, &service, |_| false);
         }
-        for (gateway, listener) in &rule.listeners {
+        if let Some((gateway, listener)) = &rule.listener {
             let gateway = ("Gateway".to_owned(), gateway.clone());
             self.add_target(&mut found, &gateway, |section| section == listener);
         }
@@ -133,8 +133,8 @@ impl Sources {
             found.extend(self.by_namespace.get(namespace).into_iter().flatten());
         }
         for (_, policy, _, source) in &self.cluster_policies {
-            let covers_host = policy.hosts.is_empty()
-                || host.is_some_and(|host| policy.hosts.iter().any(|it| covers(it, host)));
+            let covers_host =
+                policy.hosts.is_empty() || policy.hosts.iter().any(|it| covers(it, host));
             if self.selects(policy, namespace) && covers_host {
                 found.insert(*source);
             }
@@ -154,35 +154,59 @@ impl Sources {
         found.extend(self.by_object.get(target));
     }
 
-    /// Returns the bounds of the cluster that apply only to some of the hosts of a rule, each with these hosts.
-    pub(super) fn of_narrower_hosts(
-        &self,
-        rule: &RouteRule,
-        host: Option<&HostPattern>,
-    ) -> Vec<(HostPattern, usize)> {
-        let mut found = Vec::new();
-        for (_, policy, _, source) in &self.cluster_policies {
-            if policy.selector.is_none() || !self.selects(policy, &rule.route.key.namespace) {
-                continue;
-            }
-            for narrower in &policy.hosts {
-                let is_narrower = match host {
-                    None => true,
-                    Some(host) => covers(host, narrower) && !covers(narrower, host),
-                };
-                if is_narrower {
-                    found.push((narrower.clone(), *source));
-                }
-            }
-        }
-        found
+    /// Returns the hosts of bounds that are some of the hosts of a rule. For each of them, other fields can apply than for
+    /// the rest.
+    pub(super) fn narrower_hosts(&self, rule: &RouteRule, host: &HostPattern) -> Vec<HostPattern> {
+        let namespace = &rule.route.key.namespace;
+        let policies = self.cluster_policies.iter();
+        let policies = policies.filter(|(_, policy, ..)| self.selects(policy, namespace));
+        let hosts = policies.flat_map(|(_, policy, ..)| &policy.hosts);
+        let narrower = hosts.filter(|it| covers(host, it) && !covers(it, host));
+        narrower.cloned().collect()
     }
 
+    /// Whether a policy selects a namespace by its labels.
     fn selects(&self, policy: &ClusterPolicy, namespace: &str) -> bool {
-        let none = BTreeMap::new();
-        let labels = self.labels.get(namespace).unwrap_or(&none);
-        let selector = policy.selector.as_ref();
-        selector.is_none_or(|selector| selector.matches(labels))
+        let Some(selector) = &policy.selector else {
+            return true;
+        };
+        let labels = self.labels.get(namespace);
+        labels.is_some_and(|labels| selector.matches(labels))
+    }
+
+    /// Whether the ceilings of a policy with a selector hold in a namespace. They also hold in a namespace that Curfew does
+    /// not know.
+    fn bounds(&self, policy: &ClusterPolicy, namespace: &str) -> bool {
+        policy.selector.is_some()
+            && (self.selects(policy, namespace) || !self.labels.contains_key(namespace))
+    }
+
+    /// Returns the ceilings of each policy with a selector, with the hosts that the routes of its namespaces name, and
+    /// whether such a route serves every host. No other route can take these ceilings away.
+    pub(super) fn selected_ceilings(
+        &self,
+        routes: &Routes,
+    ) -> impl Iterator<Item = (Vec<HostPattern>, bool, Merged)> {
+        self.cluster_policies.iter().map(|(_, policy, _, source)| {
+            let mut hosts = HashSet::new();
+            for (namespace, named) in &routes.named_hosts {
+                if !self.bounds(policy, namespace) {
+                    continue;
+                }
+                for host in named {
+                    match policy.hosts.as_slice() {
+                        [] => hosts.extend([host.clone()]),
+                        bounds => {
+                            hosts.extend(bounds.iter().filter_map(|it| intersection(it, host)))
+                        }
+                    }
+                }
+            }
+            let mut everywhere = routes.with_every_host.iter();
+            let serves_every_host = everywhere.any(|namespace| self.bounds(policy, namespace));
+            let ceilings = self.merged[*source].only_ceilings();
+            (hosts.into_iter().collect(), serves_every_host, ceilings)
+        })
     }
 
     /// The bounds that apply to hosts in every namespace, with these hosts. An empty list stands for all hosts.

@@ -149,9 +149,14 @@ fn every_field_of_the_definitions_is_read() {
             serde_json::from_value(serde_json::json!({ &*name: sample(&name, &schema) })).unwrap();
         assert_ne!(spec, crate::ClusterSessionPolicySpec::default(), "{name}");
         let (_, mistakes) = spec.parse();
-        let is_free_text = matches!(&*name, "standards");
-        assert_eq!(mistakes.is_empty(), !is_free_text, "{name}: {mistakes:?}");
+        assert_eq!(mistakes, [""; 0], "{name}");
     }
+    let bounds = defined_properties("ClusterSessionPolicy");
+    let (_, standards) = bounds.iter().find(|(name, _)| name == "standards").unwrap();
+    let names = standards["items"]["enum"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names, crate::policy::Preset::ALL.map(|preset| preset.name));
+    {}
 }
 
 const CLASSES: &str = "
@@ -309,7 +314,8 @@ fn the_hosts_of_a_route_are_those_that_a_listener_serves_too() {
     for (listener, route, host, is_found) in [
         ("", "[a.example.com]", "a.example.com", true),
         ("", "[a.example.com]", "b.example.com", false),
-        ("", "[]", "anything.example", true),
+        // A team must not limit the hosts of all others.
+        ("", "[]", "anything.example", false),
         (", hostname: '*.example.com'", "[]", "a.example.com", true),
         (", hostname: '*.example.com'", "[]", "example.org", false),
         (
@@ -631,6 +637,182 @@ fn the_route_that_was_created_first_holds_its_host_and_path() {
         condition.message
     );
     assert!(accepted(&compiled, "crm", "crm").status);
+}
+
+/// An Ingress of the namespace `shop` at a host, and a policy that nobody can meet.
+fn hostile(host: &str, path_type: &str, path: &str) -> String {
+    let host = if host.is_empty() {
+        String::new()
+    } else {
+        format!("host: {host}, ")
+    };
+    format!(
+        "
+kind: Ingress
+metadata: {{name: hostile, namespace: shop, creationTimestamp: '2026-05-05T00:00:00Z'}}
+spec:
+  ingressClassName: nginx
+  rules: [{{{host}http: {{paths: [{{path: '{path}', pathType: {path_type}, backend: {{service: {{name: x}}}}}}]}}}}]
+---
+kind: SessionPolicy
+metadata: {{name: hostile, namespace: shop}}
+spec: {{targetRefs: [{{group: networking.k8s.io, kind: Ingress, name: hostile}}], requireGroups: [nobody]}}
+---
+"
+    )
+}
+
+/// No route of another namespace can lock people out of a host, or remove its ceiling.
+#[test]
+fn a_namespace_cannot_change_the_hosts_of_another() {
+    let base = format!("{CLASSES}{CRM}{CORPORATE}");
+    for (host, path_type, path) in [
+        ("crm.example.com", "ImplementationSpecific", "/zz"),
+        ("crm.example.com", "Exact", "/a;b"),
+        ("crm.example.com", "Prefix", "/"),
+        ("crm.example.com", "Exact", "/health"),
+        ("'*.example.com'", "Prefix", "/"),
+        ("'*.example.com'", "ImplementationSpecific", "/x"),
+        ("", "Prefix", "/"),
+        ("", "ImplementationSpecific", "/x"),
+    ] {
+        let compiled = compile(&state(&format!("{base}{}", hostile(host, path_type, path))));
+        for request in ["/", "/admin", "/health", "/zz", "/a%2Fb"] {
+            let terms = find(&compiled, "GET", "crm.example.com", request).unwrap();
+            let lists = terms.groups.iter().map(|groups| &*groups.from);
+            let name = format!("{host} {path_type} {path}: {request}");
+            assert!(!lists.clone().any(|it| it.contains("shop")), "{name}");
+            assert_eq!(
+                minutes(&compiled, "crm.example.com", request),
+                Some(15),
+                "{name}"
+            );
+        }
+        // A host that no route names, and a host with more labels than the wildcard.
+        for other in ["elsewhere.example.org", "a.b.example.com"] {
+            let terms = find(&compiled, "GET", other, "/");
+            assert!(
+                terms.is_none_or(|terms| terms.groups.is_empty()),
+                "{host}: {other}"
+            );
+        }
+    }
+    // A new path of the host belongs to the other namespace, but the ceiling of the host holds there too.
+    let new_path = hostile("crm.example.com", "Prefix", "/accounts");
+    let compiled = compile(&state(&format!("{base}{new_path}")));
+    assert_eq!(
+        minutes(&compiled, "crm.example.com", "/accounts/x"),
+        Some(15)
+    );
+}
+
+/// A ceiling holds for a host of its namespaces, however the route is served, and also if Curfew does not know the namespace.
+#[test]
+fn a_ceiling_does_not_depend_on_how_a_route_is_served() {
+    let ingress = format!("{CLASSES}{CRM}{CORPORATE}");
+    for (from, to) in [
+        ("ingressClassName: nginx", "ingressClassName: missing"),
+        ("  ingressClassName: nginx\n", ""),
+        (
+            "{kind: Namespace, metadata: {name: crm, labels: {scope: pci}}}\n---\n",
+            "",
+        ),
+        (
+            "matchLabels: {scope: pci}",
+            "matchExpressions: [{key: scope, operator: In}]",
+        ),
+        (
+            "matchLabels: {scope: pci}",
+            "matchExpressions: [{key: scope, operator: Sometimes}]",
+        ),
+        (
+            "  - host: crm.example.com\n    http:",
+            "  - host: '*.example.com'\n    http:",
+        ),
+    ] {
+        assert!(ingress.contains(from), "{from}");
+        let compiled = compile(&state(&ingress.replace(from, to)));
+        assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(15), "{to}");
+    }
+    let not_accepted =
+        http_route("[crm.example.com]", "[{}]").replace("status: 'True'", "status: 'False'");
+    let yaml = format!("{CLASSES}{}\n---\n{CORPORATE}", gateway("", &not_accepted));
+    assert_eq!(
+        minutes(&compile(&state(&yaml)), "crm.example.com", "/"),
+        Some(15)
+    );
+}
+
+/// Curfew does not know which of two proxies sends a check.
+#[test]
+fn the_tightest_of_two_proxies_applies() {
+    let ingress = CRM
+        .replace("crm.example.com", "a.example.com")
+        .replace("idle: 30m", "idle: 20m");
+    let route = gateway(
+        "",
+        &http_route("[a.example.com]", "[{matches: [{path: {value: /api}}]}]"),
+    );
+    let compiled = compile(&state(&format!("{CLASSES}{ingress}{route}")));
+    assert_eq!(minutes(&compiled, "a.example.com", "/api"), Some(10));
+    assert_eq!(minutes(&compiled, "a.example.com", "/x"), Some(20));
+    let tighter = ingress.replace("idle: 20m", "idle: 3m");
+    let compiled = compile(&state(&format!("{CLASSES}{tighter}{route}")));
+    assert_eq!(minutes(&compiled, "a.example.com", "/api"), Some(3));
+}
+
+#[test]
+fn a_policy_for_a_listener_leaves_the_hosts_of_other_listeners_alone() {
+    let listeners = ", hostname: admin.example.com}, {name: public, hostname: '*.example.com'";
+    let yaml = gateway(listeners, &http_route("['*.example.com']", "[{}]"))
+        + "
+---
+kind: SessionPolicy
+metadata: {name: admin, namespace: infra}
+spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: web}], idle: 1m}";
+    let compiled = compile(&state(&yaml));
+    assert_eq!(minutes(&compiled, "admin.example.com", "/"), Some(1));
+    assert_eq!(minutes(&compiled, "app.example.com", "/"), Some(10));
+}
+
+#[test]
+fn a_default_applies_although_a_wildcard_route_serves_the_host() {
+    let yaml = gateway("", &http_route("['*.example.com']", "[{}]"))
+        .replace(", idle: 10m}", ", absolute: 2h}")
+        + "
+---
+kind: ClusterSessionPolicy
+metadata: {name: pay}
+spec: {hosts: [pay.example.com], defaults: {idle: 15m}}";
+    let compiled = compile(&state(&yaml));
+    assert_eq!(minutes(&compiled, "pay.example.com", "/"), Some(15));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), None);
+    // A policy of the route replaces the default.
+    let compiled = compile(&state(&yaml.replace("absolute: 2h", "idle: 1h")));
+    assert_eq!(minutes(&compiled, "pay.example.com", "/"), Some(60));
+}
+
+#[test]
+fn an_invalid_host_widens_only_the_ceiling() {
+    let bounds = "
+kind: ClusterSessionPolicy
+metadata: {name: corporate}
+spec: {hosts: ['a b'], ceiling: {idle: 25m}, floor: {idle: 1h}, defaults: {absolute: 1m}}";
+    let compiled = compile(&state(
+        &format!("{CLASSES}{CRM}{bounds}").replace("idle: 30m", "idle: 15m"),
+    ));
+    assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(15));
+    let terms = find(&compiled, "GET", "crm.example.com", "/").unwrap();
+    assert_eq!(terms.absolute, None);
+    let all_passive = format!("{CLASSES}{CRM}").replace("idle: 30m", "passivePaths: [poll/**]");
+    let terms = find(
+        &compile(&state(&all_passive)),
+        "GET",
+        "crm.example.com",
+        "/",
+    )
+    .unwrap();
+    assert!(terms.passive_paths.contain(b"/poll/x"));
 }
 
 #[test]

@@ -25,8 +25,12 @@ fn entry(host: &str, path: &str, seconds: u64, is_certain: bool) -> RouteEntry {
             paths: vec![PathPattern::prefix(path).unwrap()],
             ..Conditions::default()
         },
+        is_single_label: false,
         terms: idle_terms(seconds),
-        is_certain,
+        scope: RouteScope::Route {
+            router: 0,
+            is_certain,
+        },
     }
 }
 
@@ -59,6 +63,47 @@ fn the_first_certain_route_decides_and_uncertain_routes_before_it_tighten() {
     assert_eq!(find(&index, "example.com", "/api"), None);
     // Servers read this path in different ways, so the tightest of all routes applies.
     assert_eq!(find(&index, "a.example.com", "/api/v2/%2e%2e/x"), Some(5));
+}
+
+#[test]
+fn the_tightest_of_all_routers_applies() {
+    let of_router = |router: usize, path: &str, seconds: u64| RouteEntry {
+        scope: RouteScope::Route {
+            router,
+            is_certain: true,
+        },
+        ..entry("a.example.com", path, seconds, true)
+    };
+    let always = RouteEntry {
+        scope: RouteScope::Always,
+        ..entry("a.example.com", "/", 50, true)
+    };
+    let otherwise = RouteEntry {
+        scope: RouteScope::Otherwise,
+        ..entry("*.example.com", "/", 3, true)
+    };
+    let index = RouteIndex::new(vec![
+        always,
+        of_router(1, "/api", 30),
+        of_router(1, "/", 10),
+        of_router(2, "/", 20),
+        otherwise,
+    ])
+    .unwrap();
+    assert_eq!(find(&index, "a.example.com", "/api"), Some(20));
+    assert_eq!(find(&index, "a.example.com", "/x"), Some(10));
+    assert_eq!(find(&index, "b.example.com", "/x"), Some(3));
+}
+
+#[test]
+fn a_wildcard_can_stand_for_one_label() {
+    let single = RouteEntry {
+        is_single_label: true,
+        ..entry("*.example.com", "/", 1, true)
+    };
+    let index = RouteIndex::new(vec![single, entry("*.example.com", "/", 9, true)]).unwrap();
+    assert_eq!(find(&index, "a.example.com:8443", "/"), Some(1));
+    assert_eq!(find(&index, "a.b.example.com", "/"), Some(9));
 }
 
 #[test]
@@ -118,7 +163,7 @@ fn parts(terms: &RouteTerms) -> impl PartialEq + std::fmt::Debug + use<> {
         terms.idle.clone(),
         terms.absolute.clone(),
         terms.activity,
-        terms.passive_paths.texts.clone(),
+        terms.passive_paths.clone(),
         terms.groups.clone(),
         terms.forbids_public.clone(),
     )
@@ -167,6 +212,7 @@ proptest! {
             if *certain && !is_ambiguous {
                 break;
             }
+            // The prefix `/` has a path condition here, so that no entry is for the whole host.
         }
         prop_assert_eq!(find(&index, request_host, request), expected);
     }
