@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn times_have_the_form_that_kubernetes_requires() {
         let now = Timestamp::from_millis(1_796_000_000_123);
-        assert_eq!(seconds(now), "2026-11-29T18:13:20Z");
-        assert_eq!(microseconds(now), "2026-11-29T18:13:20.123000Z");
+        assert_eq!(seconds(now), "2026-11-30T00:53:20Z");
+        assert_eq!(microseconds(now), "2026-11-30T00:53:20.123000Z");
     }
 
     #[test]
