@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
@@ -45,6 +46,14 @@ type AnswerBody = BoxBody<Bytes, std::io::Error>;
 /// The heads of the requests that the application has received.
 pub type ReceivedHeads = Arc<Mutex<Vec<(http::request::Parts, Bytes, Option<HeaderMap>)>>>;
 
+/// A connection from Curfew.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// Serves a connection. The second argument is true for HTTP/2.
+pub type Serve = fn(Box<dyn Connection>, bool, ReceivedHeads) -> BoxFuture<'static, ()>;
+
 /// A running application.
 pub struct Application {
     /// The value of `target` in the configuration.
@@ -55,6 +64,15 @@ pub struct Application {
 
 impl Application {
     pub async fn start(kind: TargetKind, certificates: &Certificates) -> Self {
+        Self::start_serving(kind, certificates, serve_answers).await
+    }
+
+    /// Starts an application that serves its connections in another way.
+    pub async fn start_serving(
+        kind: TargetKind,
+        certificates: &Certificates,
+        serve: Serve,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let received = ReceivedHeads::default();
         let target = match kind {
@@ -65,7 +83,7 @@ impl Application {
                 tokio::spawn(async move {
                     loop {
                         let (stream, _) = listener.accept().await.unwrap();
-                        tokio::spawn(serve(stream, false, Arc::clone(&received)));
+                        tokio::spawn(serve(Box::new(stream), false, Arc::clone(&received)));
                     }
                 });
                 format!("unix:{}", path.display())
@@ -81,13 +99,14 @@ impl Application {
                         let (acceptor, received) = (acceptor.clone(), Arc::clone(&received));
                         tokio::spawn(async move {
                             let Some(acceptor) = acceptor else {
-                                return serve(stream, kind == TargetKind::H2c, received).await;
+                                let is_http2 = kind == TargetKind::H2c;
+                                return serve(Box::new(stream), is_http2, received).await;
                             };
                             let Ok(stream) = acceptor.accept(stream).await else {
                                 return;
                             };
                             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                            serve(stream, is_http2, received).await;
+                            serve(Box::new(stream), is_http2, received).await;
                         });
                     }
                 });
@@ -127,11 +146,16 @@ fn acceptor(certificates: &Certificates) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+/// Serves a connection with the answers of this application.
+pub fn serve_answers(
+    stream: Box<dyn Connection>,
     is_http2: bool,
     received: ReceivedHeads,
-) {
+) -> BoxFuture<'static, ()> {
+    Box::pin(serve(stream, is_http2, received))
+}
+
+async fn serve(stream: Box<dyn Connection>, is_http2: bool, received: ReceivedHeads) {
     let service = service_fn(move |request| {
         let received = Arc::clone(&received);
         async move { Ok::<_, Infallible>(answer(request, &received).await) }

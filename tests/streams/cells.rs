@@ -9,7 +9,7 @@ use http::request::Builder;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 
-use crate::application::{Application, TargetKind};
+use crate::application::{Application, Serve, TargetKind, serve_answers};
 use crate::fronts::{Answer, Front, read};
 use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::tls::{Certificates, install_provider};
@@ -42,13 +42,18 @@ impl Cells {
 
     /// Starts Curfew with `setup` and further lines of configuration.
     pub async fn start_with(setup: Setup, further: &str) -> Self {
+        Self::start_serving(setup, further, serve_answers).await
+    }
+
+    /// Starts Curfew with applications that serve their connections in another way.
+    pub async fn start_serving(setup: Setup, further: &str, serve: Serve) -> Self {
         install_provider();
         let certificates = Certificates::generate();
         let directory = tempfile::tempdir().unwrap();
         let mut applications = Vec::new();
         let mut yaml = format!("{further}\nproxy:\n  health_path: /healthz\n  upstreams:\n");
         for kind in TargetKind::ALL {
-            let application = Application::start(kind, &certificates).await;
+            let application = Application::start_serving(kind, &certificates, serve).await;
             yaml += &format!(
                 "    - host: {}\n      target: {}\n",
                 host(kind),

@@ -13,6 +13,7 @@ mod fronts;
 mod h2spec;
 mod health;
 mod heartbeats;
+mod interim;
 mod routing;
 mod smuggling;
 mod transfers;
