@@ -178,3 +178,27 @@ async fn nothing_is_allowed_before_required_routes_are_known() {
     fixture.checker.rulebook.routes.replace(Routes::default());
     assert_eq!(fixture.verdict_in("/x", MINUTE).await, Verdict::Allow);
 }
+
+/// The store must know activity that is recent enough for the shortest idle limit.
+#[tokio::test]
+async fn a_short_idle_limit_of_a_route_shortens_the_touch_interval() {
+    let fixture = Fixture::new().await;
+    let record = fixture.bench.load_record(fixture.id).await;
+    let rulebook = &fixture.checker.rulebook;
+    let home = rulebook.policies.home(&record);
+    fixture.set_route(RouteTerms {
+        idle: sourced(20 * SECOND),
+        ..RouteTerms::default()
+    });
+    for (path, expected) in [("/app", SECOND), ("/x", home.policy.touch_interval)] {
+        let url = format!("https://app.example.com{path}");
+        let original = Original {
+            method: &Method::GET,
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        };
+        let headers = HeaderMap::new();
+        let found = RuleMatch::find(rulebook, Contract::AuthRequest, None, &original, &headers);
+        assert_eq!(found.unwrap().touch_interval(&home), expected, "{path}");
+    }
+    assert!(home.policy.touch_interval > SECOND);
+}
