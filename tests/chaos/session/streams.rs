@@ -7,6 +7,13 @@ use crate::client::{Exchange, random_replica};
 use crate::model::{CUT_LIMIT, LATE_CUT_TOLERANCE, Mistake, STREAM_GRACE, Severity};
 use crate::stream::{Stream, StreamEnd};
 
+/// How a session with a stream is used.
+#[derive(Clone, Copy)]
+enum Use {
+    Checks,
+    Data,
+}
+
 impl Session {
     /// Opens a WebSocket on a random replica, and judges the answer like a check.
     async fn open_stream(&mut self) -> (Exchange, Option<Stream>) {
@@ -31,29 +38,16 @@ impl Session {
     }
 
     /// Keeps a WebSocket open, and checks the session on random replicas. The stream must stay open.
-    pub async fn hold_stream(mut self) {
-        while let Some((opened, stream)) = self.open_stream_until_accepted().await {
-            let (end, _writer) = stream.split();
-            tokio::pin!(end);
-            loop {
-                tokio::select! {
-                    end = &mut end => {
-                        self.judge_cut(&opened, end);
-                        break;
-                    }
-                    continues = self.pause(300, 300) => {
-                        if !continues {
-                            return;
-                        }
-                    }
-                }
-                self.check(random_replica()).await;
-            }
-        }
+    pub async fn hold_stream(self) {
+        self.keep_stream_open(Use::Checks).await;
     }
 
     /// Keeps a WebSocket open, and sends data in it, but no checks. The stream must stay open.
-    pub async fn type_in_stream(mut self) {
+    pub async fn type_in_stream(self) {
+        self.keep_stream_open(Use::Data).await;
+    }
+
+    async fn keep_stream_open(mut self, kind: Use) {
         while let Some((opened, stream)) = self.open_stream_until_accepted().await {
             let (end, mut writer) = stream.split();
             tokio::pin!(end);
@@ -69,8 +63,13 @@ impl Session {
                         }
                     }
                 }
-                writer.send().await;
-                self.model.note_data();
+                match kind {
+                    Use::Checks => drop(self.check(random_replica()).await),
+                    Use::Data => {
+                        writer.send().await;
+                        self.model.note_data();
+                    }
+                }
             }
         }
     }
