@@ -117,6 +117,7 @@ impl Cluster {
         let mut policies = Changes::default();
         let mut is_changed = false;
         let mut next = tokio::time::Instant::now();
+        self.report(&sync);
         loop {
             let is_due = is_changed && sync.is_complete();
             let change = tokio::select! {
@@ -132,14 +133,23 @@ impl Cluster {
                         return;
                     };
                     state = same_state;
-                    let missing = self.put_in_force(&state, compiled);
-                    statuses.send_if_modified(|before| {
-                        let is_new = *before != missing;
-                        *before = missing;
-                        is_new
-                    });
-                    policies.audit(&state);
                     is_changed = false;
+                    match compiled {
+                        Ok(compiled) => {
+                            let missing = self.put_in_force(&state, compiled);
+                            statuses.send_if_modified(|before| {
+                                let is_new = *before != missing;
+                                *before = missing;
+                                is_new
+                            });
+                            policies.audit(&state);
+                        }
+                        Err(error) => {
+                            let line = format!("the last known policies stay in force: {error}");
+                            self.diagnostics
+                                .set_recommendations(POLICY_DIAGNOSTICS, vec![line]);
+                        }
+                    }
                     let rest = Duration::from_secs_f64(stopwatch.seconds() * REST_FACTOR);
                     next = tokio::time::Instant::now() + rest.min(MAX_REST);
                     continue;
@@ -184,7 +194,10 @@ impl Cluster {
     }
 
     fn report(&self, sync: &Sync) {
-        self.metrics.record_cluster_watch(sync.failures.is_empty());
+        let is_healthy = sync.is_complete() && sync.failures.is_empty();
+        self.metrics.record_cluster_watch(is_healthy);
+        self.diagnostics
+            .set_information(WATCH_DIAGNOSTICS, sync.waiting());
         self.diagnostics
             .set_recommendations(WATCH_DIAGNOSTICS, sync.problems().collect());
     }
@@ -229,6 +242,14 @@ impl Sync {
 
     fn failed(&mut self, kind: Kind, problem: String) {
         self.failures.insert(kind, problem);
+    }
+
+    /// Which kinds of objects Curfew has not read yet.
+    fn waiting(&self) -> Vec<String> {
+        let unknown = Kind::ALL.iter().filter(|kind| !self.synced.contains(kind));
+        unknown
+            .map(|kind| format!("{}: not read yet", kind.plural()))
+            .collect()
     }
 
     fn problems(&self) -> impl Iterator<Item = String> {

@@ -30,13 +30,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(client: &kube::Client, namespace: &str, identity: String) -> Self {
-        let resource = ApiResource {
-            group: "coordination.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "coordination.k8s.io/v1".to_owned(),
-            kind: "Lease".to_owned(),
-            plural: "leases".to_owned(),
-        };
+        let resource = resource();
         Self {
             api: Api::namespaced_with(client.clone(), namespace, &resource),
             identity,
@@ -112,13 +106,7 @@ impl Lease {
     }
 
     fn lease(&self, now: &str) -> DynamicObject {
-        let resource = ApiResource {
-            group: "coordination.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "coordination.k8s.io/v1".to_owned(),
-            kind: "Lease".to_owned(),
-            plural: "leases".to_owned(),
-        };
+        let resource = resource();
         let lease = DynamicObject::new(NAME, &resource);
         lease.data(json!({ "spec": self.spec(now) }))
     }
@@ -129,5 +117,15 @@ impl Lease {
             "leaseDurationSeconds": DURATION.as_secs(),
             "renewTime": now,
         })
+    }
+}
+
+fn resource() -> ApiResource {
+    ApiResource {
+        group: "coordination.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "coordination.k8s.io/v1".to_owned(),
+        kind: "Lease".to_owned(),
+        plural: "leases".to_owned(),
     }
 }

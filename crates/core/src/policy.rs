@@ -40,7 +40,9 @@ pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
 pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
-pub use routes::{PassivePaths, RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes, Sourced};
+pub use routes::{
+    PassivePaths, RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes, Sourced, lesser,
+};
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
 pub use rules::{MatchedPositions, MatchedRule, RequestTarget, Rules, RulesError};

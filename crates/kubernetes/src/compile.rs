@@ -13,7 +13,10 @@ use sources::Sources;
 
 use crate::merge::Merged;
 use crate::objects::ObjectKey;
-use crate::policy::{Conditions, HostPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms};
+use crate::policy::{
+    Conditions, HostPattern, PathPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms,
+    RulesError,
+};
 use crate::routes::{RoutePath, RouteRule, Routes};
 use crate::state::State;
 use crate::status::PolicyStatus;
@@ -34,53 +37,67 @@ pub struct Compiled {
 /// A rule for one host, before the entries are sorted.
 struct Entry<'a> {
     rule: &'a RouteRule,
+    /// The host of the rule.
+    rule_host: &'a HostPattern,
+    /// The hosts of the entry: those of the rule, or some of them.
     host: HostPattern,
     sources: BTreeSet<usize>,
 }
 
 /// Compiles the objects of a cluster. The result depends only on the objects, so all replicas get the same result.
-#[must_use]
-pub fn compile(state: &State) -> Compiled {
+///
+/// # Errors
+/// [`RulesError`] if the index cannot be built. The caller then keeps the earlier index, because without an index no limit
+/// would apply.
+pub fn compile(state: &State) -> Result<Compiled, RulesError> {
     let routes = Routes::of(state);
     let claims = Claims::new(&routes.rules);
     let sources = Sources::new(state);
     let mut entries = Vec::new();
     for rule in &routes.rules {
         for host in &rule.hosts {
-            if !claims.holds(rule, Some(host)) {
+            if !claims.holds(rule, host) {
                 continue;
             }
             let narrower = sources.narrower_hosts(rule, host);
-            for host in std::iter::once(host.clone()).chain(narrower) {
+            for part in std::iter::once(host.clone()).chain(narrower) {
                 entries.push(Entry {
                     rule,
-                    sources: sources.of_rule(rule, &host),
-                    host,
+                    rule_host: host,
+                    sources: sources.of_rule(rule, &part),
+                    host: part,
                 });
             }
         }
     }
-    entries.sort_by_cached_key(|entry| precedence::key(entry.rule, &entry.host));
+    entries.sort_by_cached_key(|entry| {
+        let is_narrower = entry.host != *entry.rule_host;
+        precedence::key(entry.rule, entry.rule_host, is_narrower)
+    });
     let merged = entries.iter().map(|entry| sources.merge(&entry.sources));
     let merged: Vec<Merged> = merged.collect();
     let (session_policies, cluster_policies) =
         report::statuses(state, &routes, &claims, &sources, &entries, &merged);
-    Compiled {
-        index: build_index(&routes, &sources, &entries, &merged),
+    let entries = index_entries(&routes, &sources, &entries, &merged);
+    // Only globs have a size limit. Without them, the limits apply to more requests, so they are never looser.
+    let index =
+        RouteIndex::new(entries.clone()).or_else(|_| RouteIndex::new(without_globs(entries)))?;
+    Ok(Compiled {
+        index,
         session_policies,
         cluster_policies,
-        warnings: sources.warnings.clone(),
-    }
+        warnings: sources.warnings,
+    })
 }
 
-/// Builds the index: first the ceilings that apply to every request for their hosts, then the routes, and last what applies
+/// Returns the entries of the index: first the ceilings that apply to every request for their hosts, then the routes, and last what applies
 /// to requests that belong to no route.
-fn build_index(
+fn index_entries(
     routes: &Routes,
     sources: &Sources,
     entries: &[Entry<'_>],
     merged: &[Merged],
-) -> RouteIndex {
+) -> Vec<RouteEntry> {
     let mut all = Vec::new();
     let mut otherwise = Vec::new();
     for (hosts, bounds) in sources.cluster_wide() {
@@ -102,7 +119,8 @@ fn build_index(
         }
     }
     let relevant = RelevantHosts::new(entries, merged);
-    let mut routers: HashMap<&str, usize> = HashMap::new();
+    // A listener is a router of its own, because a policy can name it.
+    let mut routers = HashMap::new();
     let mut shared: HashMap<&BTreeSet<usize>, Arc<RouteTerms>> = HashMap::new();
     // Many rules of a route differ only in what Curfew does not know.
     let mut known = HashSet::new();
@@ -112,7 +130,7 @@ fn build_index(
         }
         let rule = entry.rule;
         let next = routers.len();
-        let router = *routers.entry(&rule.router).or_insert(next);
+        let router = *routers.entry((&rule.proxy, &rule.listener)).or_insert(next);
         let path = claims::path_name(&rule.path);
         let same = (&entry.host, path, &rule.method, router, &entry.sources);
         if !rule.is_certain && !known.insert(same) {
@@ -139,8 +157,22 @@ fn build_index(
         });
     }
     all.extend(otherwise);
-    // The size limit of the index concerns only globs, which stand for methods of gRPC here, and are short.
-    RouteIndex::new(all).unwrap_or_default()
+    all
+}
+
+/// Replaces the globs, which stand for methods of gRPC, by all paths of their host.
+fn without_globs(entries: Vec<RouteEntry>) -> Vec<RouteEntry> {
+    let is_glob = |path: &PathPattern| matches!(path, PathPattern::Glob(_));
+    let entries = entries.into_iter().map(|mut entry| {
+        if entry.conditions.paths.iter().any(is_glob) {
+            entry.conditions.paths.clear();
+            if let RouteScope::Route { is_certain, .. } = &mut entry.scope {
+                *is_certain = false;
+            }
+        }
+        entry
+    });
+    entries.collect()
 }
 
 fn for_hosts(hosts: Vec<HostPattern>, merged: &Merged, scope: RouteScope) -> RouteEntry {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cluster_policy::{Bounds, ClusterPolicy, Forbidden};
 use crate::fields::Fields;
-use crate::policy::{ActivityKind, PassivePaths, RouteTerms, Sourced, StreamActivity};
+use crate::policy::{ActivityKind, PassivePaths, RouteTerms, Sourced, StreamActivity, lesser};
 use crate::session::PolicyName;
 
 /// A limit with its object.
@@ -205,10 +205,6 @@ impl Merged {
 fn sourced<T>(value: Option<T>, from: &Arc<str>) -> Option<Sourced<T>> {
     let from = Arc::clone(from);
     value.map(|value| Sourced { value, from })
-}
-
-fn lesser<T: Clone + Ord>(a: &Option<T>, b: &Option<T>) -> Option<T> {
-    a.iter().chain(b).min().cloned()
 }
 
 fn greater<T: Clone + Ord>(a: &Option<T>, b: &Option<T>) -> Option<T> {

@@ -22,6 +22,13 @@ pub(crate) struct RouteId {
     pub(crate) key: ObjectKey,
 }
 
+impl RouteId {
+    pub(crate) fn new(kind: &'static str, key: &ObjectKey) -> Self {
+        let key = key.clone();
+        Self { kind, key }
+    }
+}
+
 /// The paths of a rule.
 #[derive(Clone, Debug)]
 pub(crate) enum RoutePath {
@@ -47,7 +54,7 @@ pub(crate) struct RouteRule {
     /// Whether the router chooses this rule for all requests for its hosts, path and method.
     pub(crate) is_certain: bool,
     /// The proxy that serves the rule: a class of Ingresses, or a Gateway.
-    pub(crate) router: String,
+    pub(crate) proxy: String,
     /// Whether a wildcard stands for exactly one label, as in an Ingress.
     pub(crate) is_single_label: bool,
     pub(crate) services: BTreeSet<ObjectKey>,
@@ -74,28 +81,32 @@ impl Routes {
         let mut routes = Self::default();
         routes.add_ingresses(state);
         for (key, route) in &state.http_routes {
-            let id = RouteId {
-                kind: "HTTPRoute",
-                key: key.clone(),
-            };
             let spec = &route.spec;
-            let listening =
-                Listening::new(state, &route.metadata, &spec.parent_refs, &route.status);
-            for base in routes.bases(&id, &route.metadata, &listening, &spec.hostnames) {
+            let id = RouteId::new("HTTPRoute", key);
+            for base in routes.bases(
+                state,
+                id,
+                &route.metadata,
+                &route.status,
+                &spec.parent_refs,
+                &spec.hostnames,
+            ) {
                 for rule in &spec.rules {
                     routes.add_http_rule(&base, rule);
                 }
             }
         }
         for (key, route) in &state.grpc_routes {
-            let id = RouteId {
-                kind: "GRPCRoute",
-                key: key.clone(),
-            };
             let spec = &route.spec;
-            let listening =
-                Listening::new(state, &route.metadata, &spec.parent_refs, &route.status);
-            for base in routes.bases(&id, &route.metadata, &listening, &spec.hostnames) {
+            let id = RouteId::new("GRPCRoute", key);
+            for base in routes.bases(
+                state,
+                id,
+                &route.metadata,
+                &route.status,
+                &spec.parent_refs,
+                &spec.hostnames,
+            ) {
                 for rule in &spec.rules {
                     routes.add_grpc_rule(&base, rule);
                 }
@@ -159,15 +170,13 @@ impl Routes {
         });
         let default_class = default_class.map(|class| class.metadata.name.clone());
         for (key, ingress) in &state.ingresses {
-            let route = RouteId {
-                kind: "Ingress",
-                key: key.clone(),
-            };
-            for rule in &ingress.spec.rules {
-                if let Some(hosts) = self.hosts(&route, rule.host.iter()) {
-                    self.name_hosts(&key.namespace, &hosts);
-                }
-            }
+            let route = RouteId::new("Ingress", key);
+            let rules = ingress.spec.rules.iter().filter_map(|rule| {
+                let hosts = self.hosts(&route, rule.host.iter())?;
+                self.name_hosts(&key.namespace, &hosts);
+                Some((rule, hosts))
+            });
+            let rules: Vec<_> = rules.collect();
             // Controllers also serve an Ingress with the older annotation, which needs no IngressClass.
             let by_annotation = ingress.metadata.annotations.get(CLASS_ANNOTATION).cloned();
             let exists = |class: &String| {
@@ -190,7 +199,7 @@ impl Routes {
                 path: RoutePath::Any,
                 method: None,
                 is_certain: true,
-                router: format!("class {class}"),
+                proxy: format!("class {class}"),
                 is_single_label: true,
                 services: BTreeSet::new(),
                 listener: None,
@@ -200,10 +209,7 @@ impl Routes {
                 let key = service.map(|service| ObjectKey::new(&key.namespace, &service.name));
                 key.into_iter().collect::<BTreeSet<_>>()
             };
-            for rule in &ingress.spec.rules {
-                let Some(hosts) = self.hosts(&route, rule.host.iter()) else {
-                    continue;
-                };
+            for (rule, hosts) in rules {
                 if hosts.is_empty() {
                     self.refuse_every_host(&route);
                 }
@@ -228,12 +234,15 @@ impl Routes {
     /// Returns the rules of a route with everything but their own conditions, one for each listener that serves the route.
     fn bases(
         &mut self,
-        route: &RouteId,
+        state: &State,
+        route: RouteId,
         metadata: &Metadata,
-        listening: &Listening,
+        status: &RouteStatus,
+        parents: &[ParentRef],
         hostnames: &[String],
     ) -> Vec<RouteRule> {
-        let Some(own) = self.hosts(route, hostnames.iter()) else {
+        let listening = Listening::new(state, metadata, parents, status);
+        let Some(own) = self.hosts(&route, hostnames.iter()) else {
             return Vec::new();
         };
         self.name_hosts(&route.key.namespace, &own);
@@ -249,7 +258,7 @@ impl Routes {
                 path: RoutePath::Any,
                 method: None,
                 is_certain: true,
-                router: format!("Gateway {gateway}"),
+                proxy: format!("Gateway {gateway}"),
                 is_single_label: false,
                 services: BTreeSet::new(),
                 listener: Some((gateway.clone(), listener.clone())),
@@ -257,7 +266,7 @@ impl Routes {
         });
         let bases: Vec<RouteRule> = bases.collect();
         if bases.iter().any(|base| base.hosts.is_empty()) {
-            self.refuse_every_host(route);
+            self.refuse_every_host(&route);
         }
         bases
     }
@@ -266,7 +275,12 @@ impl Routes {
     /// all others.
     fn refuse_every_host(&mut self, route: &RouteId) {
         let problem = "a part of it serves every host; name the hosts";
-        self.unknown.insert(route.clone(), problem.to_owned());
+        self.refuse(route, problem.to_owned());
+    }
+
+    /// Records what Curfew cannot represent of a route.
+    fn refuse(&mut self, route: &RouteId, problem: String) {
+        self.unknown.insert(route.clone(), problem);
     }
 
     /// Parses hosts. `None` if there are hosts, and all of them are invalid.
@@ -280,10 +294,7 @@ impl Routes {
         for name in &names {
             match HostPattern::parse(name) {
                 Ok(host) => hosts.push(host),
-                Err(error) => drop(
-                    self.unknown
-                        .insert(route.clone(), format!("host {name:?} {error}")),
-                ),
+                Err(error) => self.refuse(route, format!("host {name:?} {error}")),
             }
         }
         (names.is_empty() || !hosts.is_empty()).then_some(hosts)
@@ -300,7 +311,7 @@ impl Routes {
                 let problem = format!(
                     "the path {text:?} has the type {kind:?}, which each controller reads in its own way"
                 );
-                drop(self.unknown.insert(route.clone(), problem));
+                self.refuse(route, problem);
                 RoutePath::Unknown
             }
         }
@@ -316,7 +327,7 @@ impl Routes {
             "PathPrefix" => self.pattern(route, text, PathPattern::prefix),
             kind => {
                 let problem = format!("the path {text:?} has the type {kind:?}");
-                drop(self.unknown.insert(route.clone(), problem));
+                self.refuse(route, problem);
                 RoutePath::Unknown
             }
         }
@@ -340,7 +351,7 @@ impl Routes {
             (true, None, None) => RoutePath::Any,
             (false, ..) => {
                 let problem = "a method is a regular expression".to_owned();
-                drop(self.unknown.insert(route.clone(), problem));
+                self.refuse(route, problem);
                 RoutePath::Unknown
             }
         }
@@ -356,10 +367,7 @@ impl Routes {
             Ok(PathPattern::Prefix(path)) if path.is_empty() => RoutePath::Any,
             Ok(pattern) => RoutePath::Pattern(pattern),
             Err(error) => {
-                drop(
-                    self.unknown
-                        .insert(route.clone(), format!("the path {text:?}: {error}")),
-                );
+                self.refuse(route, format!("the path {text:?}: {error}"));
                 RoutePath::Unknown
             }
         }
@@ -433,22 +441,7 @@ fn intersect(route: &[HostPattern], listener: Option<&HostPattern>) -> Option<Ve
     if route.is_empty() {
         return Some(vec![listener.clone()]);
     }
-    let both = route.iter().filter_map(|host| intersection(host, listener));
+    let both = route.iter().filter_map(|host| host.intersection(listener));
     let both: Vec<HostPattern> = both.collect();
     (!both.is_empty()).then_some(both)
-}
-
-/// The hosts that both patterns match.
-pub(crate) fn intersection(a: &HostPattern, b: &HostPattern) -> Option<HostPattern> {
-    match (a, b) {
-        (HostPattern::Exact(host), _) => b.matches(host).then(|| a.clone()),
-        (_, HostPattern::Exact(host)) => a.matches(host).then(|| b.clone()),
-        (HostPattern::Subdomains(one), HostPattern::Subdomains(other)) => {
-            if one.ends_with(other.as_str()) {
-                Some(a.clone())
-            } else {
-                other.ends_with(one.as_str()).then(|| b.clone())
-            }
-        }
-    }
 }

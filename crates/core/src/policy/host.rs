@@ -39,6 +39,27 @@ impl HostPattern {
         }
     }
 
+    /// Whether the pattern matches every host that `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exact(host)) => self.matches(host),
+            (Self::Subdomains(domain), Self::Subdomains(other)) => other.ends_with(domain.as_str()),
+            (Self::Exact(_), Self::Subdomains(_)) => false,
+        }
+    }
+
+    /// The hosts that both patterns match; `None` if there are none. Of two patterns, one covers the other, or they have no
+    /// host in common.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        if self.covers(other) {
+            Some(other.clone())
+        } else {
+            other.covers(self).then(|| self.clone())
+        }
+    }
+
     /// Parses a host, or `*.` and a domain.
     ///
     /// # Errors
@@ -119,6 +140,26 @@ mod tests {
             "bücher.example",
         ] {
             assert_eq!(HostPattern::parse(text), Err(HostPatternError), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_of_two_patterns_with_a_common_host_covers_the_other() {
+        let patterns = ["a.b.c", "x.b.c", "b.c", "*.b.c", "*.a.b.c", "*.c", "*.d"];
+        let parse = |text: &str| HostPattern::parse(text).unwrap();
+        let hosts = ["a.b.c", "x.b.c", "b.c", "y.a.b.c", "c.d"];
+        for (one, other) in patterns
+            .iter()
+            .flat_map(|it| patterns.map(|other| (parse(it), parse(other))))
+        {
+            let both = one.intersection(&other);
+            assert_eq!(both, other.intersection(&one), "{one} {other}");
+            for host in hosts {
+                let expected = one.matches(host) && other.matches(host);
+                let found = both.as_ref().is_some_and(|both| both.matches(host));
+                assert_eq!(found, expected, "{one} {other} {host}");
+                assert!(!one.covers(&other) || !other.matches(host) || one.matches(host));
+            }
         }
     }
 

@@ -75,7 +75,8 @@ impl RouteTerms {
 }
 
 /// The lesser of two optional values; `None` means no restriction.
-fn lesser<T: Clone + Ord>(a: &Option<T>, b: &Option<T>) -> Option<T> {
+#[must_use]
+pub fn lesser<T: Clone + Ord>(a: &Option<T>, b: &Option<T>) -> Option<T> {
     a.iter().chain(b).min().cloned()
 }
 

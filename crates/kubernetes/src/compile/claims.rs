@@ -1,5 +1,6 @@
 //! Which namespace a host and a path belong to. If routes of two namespaces have the same host and path, the route that
-//! was created first holds; among routes of the same age, the first by namespace and name.
+//! was created first holds; among routes of the same age, the first by namespace and name. Routes of two namespaces for one
+//! host at different proxies are also such a pair, whatever their paths, because the host can lead to only one proxy.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +12,20 @@ type Holder<'a> = (&'a str, &'a str, &'a str, &'static str);
 
 pub(super) struct Claims<'a> {
     holders: BTreeMap<(String, String), Holder<'a>>,
-    /// The first route for each host, whatever its path.
-    hosts: BTreeMap<String, Holder<'a>>,
+    /// The first route for each host, whatever its path, and its proxy.
+    hosts: BTreeMap<String, (Holder<'a>, &'a str)>,
 }
 
 impl<'a> Claims<'a> {
     pub(super) fn new(rules: &'a [RouteRule]) -> Self {
         let mut holders: BTreeMap<(String, String), Holder<'a>> = BTreeMap::new();
-        let mut hosts: BTreeMap<String, Holder<'a>> = BTreeMap::new();
+        let mut hosts: BTreeMap<String, (Holder<'a>, &'a str)> = BTreeMap::new();
         for rule in rules {
             let RouteId { kind, key } = &rule.route;
             let claim = (&*rule.created, &*key.namespace, &*key.name, *kind);
             for host in &rule.hosts {
-                let holder = hosts.entry(host_name(Some(host))).or_insert(claim);
+                let claim = (claim, &*rule.proxy);
+                let holder = hosts.entry(host.to_string()).or_insert(claim);
                 *holder = claim.min(*holder);
             }
             for name in claimed(rule) {
@@ -35,45 +37,32 @@ impl<'a> Claims<'a> {
     }
 
     /// Whether the namespace of a rule holds the path of the rule at this host.
-    pub(super) fn holds(&self, rule: &RouteRule, host: Option<&HostPattern>) -> bool {
+    pub(super) fn holds(&self, rule: &RouteRule, host: &HostPattern) -> bool {
         self.other_holder(rule, host).is_none()
     }
 
     /// Returns the route of another namespace that holds the path of the rule at this host.
-    pub(super) fn other_holder(
-        &self,
-        rule: &RouteRule,
-        host: Option<&HostPattern>,
-    ) -> Option<String> {
-        let host = host_name(host);
-        let holder = match path_name(&rule.path) {
-            Some(path) => self.holders.get(&(host, path)),
-            // The rule can mean any path of the host, so it needs the whole host.
-            None => self.hosts.get(&host),
+    pub(super) fn other_holder(&self, rule: &RouteRule, host: &HostPattern) -> Option<String> {
+        let is_other = |(_, namespace, ..): &Holder<'_>| *namespace != rule.route.key.namespace;
+        let host = host.to_string();
+        let (of_host, proxy) = self.hosts.get(&host)?;
+        let of_path = path_name(&rule.path).and_then(|path| self.holders.get(&(host, path)));
+        let holder = match of_path {
+            Some(of_path) if is_other(of_path) => of_path,
+            Some(_) if *proxy == rule.proxy => return None,
+            // A path that Curfew does not know can be any path of the host, so the rule needs the whole host.
+            _ => of_host,
         };
-        let (_, namespace, name, kind) = holder?;
-        (*namespace != rule.route.key.namespace).then(|| format!("{kind} {namespace}/{name}"))
+        let (_, namespace, name, kind) = holder;
+        is_other(holder).then(|| format!("{kind} {namespace}/{name}"))
     }
 }
 
 /// The pairs of host and path that a rule claims. A path that Curfew cannot represent claims nothing.
-fn claimed(rule: &RouteRule) -> Vec<(String, String)> {
-    let Some(path) = path_name(&rule.path) else {
-        return Vec::new();
-    };
-    match rule.hosts.as_slice() {
-        [] => vec![(host_name(None), path)],
-        hosts => {
-            let hosts = hosts.iter();
-            hosts
-                .map(|host| (host_name(Some(host)), path.clone()))
-                .collect()
-        }
-    }
-}
-
-pub(super) fn host_name(host: Option<&HostPattern>) -> String {
-    host.map_or("*".to_owned(), ToString::to_string)
+fn claimed(rule: &RouteRule) -> impl Iterator<Item = (String, String)> {
+    let path = path_name(&rule.path);
+    let hosts = rule.hosts.iter();
+    hosts.filter_map(move |host| Some((host.to_string(), path.clone()?)))
 }
 
 /// Returns a text for a path; `None` for a path that Curfew cannot represent.

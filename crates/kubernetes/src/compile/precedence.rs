@@ -6,9 +6,9 @@ use std::cmp::Reverse;
 use crate::policy::{HostPattern, PathPattern};
 use crate::routes::{RoutePath, RouteRule};
 
-/// A key by which entries are sorted. An entry that applies only to some requests for its host and path comes before an
-/// entry that applies to all of them.
-pub(super) fn key(rule: &RouteRule, host: &HostPattern) -> impl Ord + use<> {
+/// A key by which entries are sorted. `host` is the host of the rule. An entry for only some of its hosts, and an entry that
+/// applies only to some requests, come before the entry for all of them.
+pub(super) fn key(rule: &RouteRule, host: &HostPattern, is_narrower: bool) -> impl Ord + use<> {
     let host_rank = match host {
         HostPattern::Exact(_) => (0, Reverse(0)),
         HostPattern::Subdomains(domain) => (1, Reverse(domain.len())),
@@ -24,6 +24,7 @@ pub(super) fn key(rule: &RouteRule, host: &HostPattern) -> impl Ord + use<> {
     (
         host_rank,
         path_rank,
+        !is_narrower,
         rule.is_certain,
         rule.method.is_none(),
         rule.created.clone(),

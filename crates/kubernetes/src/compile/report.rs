@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Entry;
-use super::claims::{Claims, host_name, path_name};
+use super::claims::{Claims, path_name};
 use super::sources::Sources;
 use crate::merge::{Effective, Merged, MergedLimit};
 use crate::objects::ObjectKey;
@@ -46,9 +46,8 @@ pub(super) fn statuses(
     let mut conflicts = BTreeMap::new();
     for rule in &routes.rules {
         let conflict = rule.hosts.iter().find_map(|host| {
-            let holder = claims.other_holder(rule, Some(host))?;
+            let holder = claims.other_holder(rule, host)?;
             let path = path_name(&rule.path).unwrap_or_default();
-            let host = host_name(Some(host));
             Some(format!(
                 "{host}{path} belongs to {holder}, which was created first. The policy changes nothing there."
             ))

@@ -8,7 +8,7 @@ use crate::cluster_policy::ClusterPolicy;
 use crate::merge::Merged;
 use crate::objects::{Metadata, ObjectKey};
 use crate::policy::HostPattern;
-use crate::routes::{RoutePath, RouteRule, Routes, intersection};
+use crate::routes::{RoutePath, RouteRule, Routes};
 use crate::session_policy::TargetRef;
 use crate::state::State;
 
@@ -134,7 +134,7 @@ impl Sources {
         }
         for (_, policy, _, source) in &self.cluster_policies {
             let covers_host =
-                policy.hosts.is_empty() || policy.hosts.iter().any(|it| covers(it, host));
+                policy.hosts.is_empty() || policy.hosts.iter().any(|it| it.covers(host));
             if self.selects(policy, namespace) && covers_host {
                 found.insert(*source);
             }
@@ -161,7 +161,7 @@ impl Sources {
         let policies = self.cluster_policies.iter();
         let policies = policies.filter(|(_, policy, ..)| self.selects(policy, namespace));
         let hosts = policies.flat_map(|(_, policy, ..)| &policy.hosts);
-        let narrower = hosts.filter(|it| covers(host, it) && !covers(it, host));
+        let narrower = hosts.filter(|it| host.covers(it) && !it.covers(host));
         narrower.cloned().collect()
     }
 
@@ -197,7 +197,7 @@ impl Sources {
                     match policy.hosts.as_slice() {
                         [] => hosts.extend([host.clone()]),
                         bounds => {
-                            hosts.extend(bounds.iter().filter_map(|it| intersection(it, host)))
+                            hosts.extend(bounds.iter().filter_map(|it| it.intersection(host)))
                         }
                     }
                 }
@@ -219,16 +219,5 @@ impl Sources {
     pub(super) fn merge(&self, sources: &BTreeSet<usize>) -> Merged {
         let sources = sources.iter().map(|source| &self.merged[*source]);
         sources.fold(Merged::default(), |all, source| all.join(source))
-    }
-}
-
-/// Whether the first pattern matches every host that the second pattern matches.
-fn covers(pattern: &HostPattern, other: &HostPattern) -> bool {
-    match (pattern, other) {
-        (_, HostPattern::Exact(host)) => pattern.matches(host),
-        (HostPattern::Subdomains(domain), HostPattern::Subdomains(other)) => {
-            other.ends_with(domain.as_str())
-        }
-        (HostPattern::Exact(_), HostPattern::Subdomains(_)) => false,
     }
 }

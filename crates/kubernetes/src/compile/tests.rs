@@ -13,6 +13,10 @@ use crate::policy::{Contract, RequestTarget};
 use crate::state::Object;
 use crate::status::Condition;
 
+fn compile(state: &State) -> Compiled {
+    super::compile(state).unwrap()
+}
+
 /// Adds the objects of a YAML stream to a state, as a watch does.
 fn apply(state: &mut State, yaml: &str) {
     for document in yaml_rust2::YamlLoader::load_from_str(yaml).unwrap() {
@@ -697,6 +701,44 @@ fn a_namespace_cannot_change_the_hosts_of_another() {
             );
         }
     }
+    // At another proxy, the host belongs to its first route as a whole.
+    let other_class = "{kind: IngressClass, metadata: {name: other}, spec: {controller: x}}\n---\n";
+    for (path_type, path) in [
+        ("Prefix", "/"),
+        ("Prefix", "/zz"),
+        ("Exact", "/health"),
+        ("ImplementationSpecific", "/x"),
+    ] {
+        let elsewhere = hostile("crm.example.com", path_type, path)
+            .replace("ClassName: nginx", "ClassName: other");
+        let compiled = compile(&state(&format!("{base}{other_class}{elsewhere}")));
+        for request in ["/", "/health", "/zz/x"] {
+            let terms = find(&compiled, "GET", "crm.example.com", request).unwrap();
+            let lists = terms.groups.iter().map(|groups| &*groups.from);
+            assert!(
+                !lists.clone().any(|it| it.contains("shop")),
+                "{path_type} {path}: {request}"
+            );
+        }
+        assert_eq!(accepted(&compiled, "shop", "hostile").reason, "Conflicted");
+    }
+    // Bounds for one host do not give a wildcard route the precedence of an exact host.
+    let bounds = "
+kind: ClusterSessionPolicy
+metadata: {name: one-host}
+spec: {hosts: [crm.example.com], ceiling: {idle: 20m}}
+---
+";
+    let wildcard = hostile("'*.example.com'", "Prefix", "/admin");
+    let compiled = compile(&state(&format!("{base}{bounds}{wildcard}")));
+    let terms = find(&compiled, "GET", "crm.example.com", "/admin/x").unwrap();
+    assert!(
+        terms
+            .groups
+            .iter()
+            .all(|groups| !groups.from.contains("shop")),
+        "{terms:?}"
+    );
     // A new path of the host belongs to the other namespace, but the ceiling of the host holds there too.
     let new_path = hostile("crm.example.com", "Prefix", "/accounts");
     let compiled = compile(&state(&format!("{base}{new_path}")));
@@ -773,6 +815,49 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge
     let compiled = compile(&state(&yaml));
     assert_eq!(minutes(&compiled, "admin.example.com", "/"), Some(1));
     assert_eq!(minutes(&compiled, "app.example.com", "/"), Some(10));
+}
+
+/// The same host at two listeners: the limits of each apply, because Curfew does not know the port.
+#[test]
+fn a_policy_for_one_of_two_listeners_with_the_same_host_applies() {
+    for section in ["web", "secure"] {
+        let yaml = gateway(", hostname: a.example.com}, {name: secure, hostname: a.example.com", &http_route("[a.example.com]", "[{}]"))
+            + &format!(
+                "
+---
+kind: SessionPolicy
+metadata: {{name: listener, namespace: infra}}
+spec: {{targetRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: {section}}}], idle: 1m}}"
+            );
+        assert_eq!(
+            minutes(&compile(&state(&yaml)), "a.example.com", "/"),
+            Some(1),
+            "{section}"
+        );
+    }
+}
+
+/// Without its index, no limit would apply. So too many patterns make the limits apply to more requests.
+#[test]
+fn too_many_methods_never_remove_the_limits() {
+    let methods: String = (0..20_000)
+        .map(|number| {
+            format!(
+                "\n  - {{matches: [{{method: {{method: 'Method{number}WithALongName{number}'}}}}]}}"
+            )
+        })
+        .collect();
+    let route =
+        http_route("[a.example.com]", &methods).replace("kind: HTTPRoute", "kind: GRPCRoute");
+    let yaml =
+        gateway("", &route).replace("kind: HTTPRoute, name: app", "kind: GRPCRoute, name: app");
+    let compiled = compile(&state(&format!("{CLASSES}{yaml}\n---\n{CORPORATE}")));
+    assert_eq!(
+        minutes(&compiled, "a.example.com", "/x.Y/Method7WithALongName7"),
+        Some(10)
+    );
+    // The patterns are too large, so the limits apply to the whole host.
+    assert_eq!(minutes(&compiled, "a.example.com", "/other"), Some(10));
 }
 
 #[test]
