@@ -2,13 +2,13 @@
 
 mod assembly;
 mod background;
+mod cluster;
+mod errors;
 mod limit_history;
 mod listeners;
 mod reload;
 mod store;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,28 +23,25 @@ use crate::admin::AdminToken;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::browser::BrowserService;
 use crate::clock::Clock;
-#[cfg(feature = "kubernetes")]
-use crate::cluster::{Cluster, ClusterError};
 use crate::config::{ConfigSource, Loaded};
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::CheckService;
+use crate::contract::Contracts;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::ext_authz_grpc::ExtAuthz;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::spoe::Agent;
-use crate::contract::{Contracts, UnwritableCookie};
-use crate::credential::{KeyError, KeyRing, SigningKey};
+use crate::credential::{KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::LastKnownSessions;
 use crate::listener::{Listener, ListenerName};
 use crate::live::Live;
 use crate::logout::ReplayCache;
 use crate::ops::Ops;
-use crate::policy::{Contract, OnStoreFailure, Policies, Routes};
-use crate::proxy::{UpstreamError, check_upstreams};
+use crate::policy::{Contract, OnStoreFailure, Policies};
+use crate::proxy::check_upstreams;
 use crate::revalidation;
 use crate::secret::Secret;
-use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::supervision;
 use crate::sweeper;
@@ -53,6 +50,8 @@ use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{LiveAssembly, ProcessState};
 use background::Background;
+use cluster::watch_cluster;
+pub use errors::{RunError, StartupError};
 pub use listeners::BoundAddresses;
 use listeners::ServiceBuilder;
 pub use reload::ReloadRequests;
@@ -88,77 +87,6 @@ pub struct EphemeralSecrets {
     pub admin_token: Option<Secret<String>>,
     /// Whether the key ring was generated.
     pub has_key_ring: bool,
-}
-
-/// Why the service cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartupError {
-    /// A listener's address cannot be bound.
-    #[error("listen.{name}: could not listen on {address}: {error}")]
-    Bind {
-        /// The listener.
-        name: &'static str,
-        /// Its address.
-        address: SocketAddr,
-        /// The error of the operating system.
-        error: io::Error,
-    },
-    /// The HTTP client of the webhook could not be created.
-    #[error("events: could not create the HTTP client of the webhook: {0}")]
-    Webhook(#[from] reqwest::Error),
-    /// The HTTP client that fetches an identity provider's keys could not be created.
-    #[error("jwt.issuers: could not create the HTTP client of an issuer: {0}")]
-    Issuer(reqwest::Error),
-    /// The HTTP client of a delegated service could not be created.
-    #[error("delegated.services: could not create the HTTP client of a service: {0}")]
-    Delegate(reqwest::Error),
-    /// The HTTP client of an identity provider could not be created.
-    #[error("login.providers: could not create the HTTP client of a provider: {0}")]
-    Provider(reqwest::Error),
-    /// The client of the Kubernetes API for policies could not be created.
-    #[cfg(feature = "kubernetes")]
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The HTTP client for Kubernetes could not be created.
-    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
-    Kubernetes(reqwest::Error),
-    /// The TLS settings of an application behind the proxy listener are invalid.
-    #[error("proxy.upstreams.{index}: {error}")]
-    Upstream {
-        /// The position in `proxy.upstreams`, counted from 0.
-        index: usize,
-        /// The mistake.
-        error: UpstreamError,
-    },
-    /// A key could not be generated.
-    #[error("token.keys: could not generate a key: {0}")]
-    Key(#[from] KeyError),
-    /// An admin token could not be generated.
-    #[error("admin.token_hashes: could not generate an admin token: {0}")]
-    AdminToken(#[from] getrandom::Error),
-    /// The session cookie cannot be written as a header.
-    #[error("cookie: {0}")]
-    Cookie(#[from] UnwritableCookie),
-    /// The metrics could not be created.
-    #[error("could not create the metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-}
-
-/// Why the service stopped with an error.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A background task ended, although it must run until the service stops.
-    #[error("a background task has stopped too early: {0}")]
-    TaskExited(String),
-    /// Redis contains records that this program cannot read.
-    #[error(transparent)]
-    Schema(#[from] ConnectError),
-    /// The HTTP client for Kubernetes could not be created.
-    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
-    Kubernetes(reqwest::Error),
-    /// The last touches (the activity of sessions) could not be written to the store.
-    #[error("could not write the last activity of sessions to the store: {0}")]
-    Flush(#[from] StoreError),
 }
 
 impl App {
@@ -213,25 +141,15 @@ impl App {
             background.spawn(async move |stop| sender.run(stop).await);
         }
         let draining = Arc::new(AtomicBool::new(false));
+        let routes = watch_cluster(config, &diagnostics, &metrics, &clock, &mut background)?;
         let ops = Arc::new(Ops {
+            routes: routes.clone(),
             store: Arc::clone(&stores.sessions),
             metrics: Arc::clone(&metrics),
             diagnostics: Arc::clone(&diagnostics),
             replicas,
             draining: Arc::clone(&draining),
         });
-        let routes = Live::new(Routes::default());
-        #[cfg(feature = "kubernetes")]
-        if let Some(settings) = &config.cluster {
-            let cluster = Cluster::new(
-                settings,
-                routes.clone(),
-                Arc::clone(&diagnostics),
-                Arc::clone(&metrics),
-                Arc::clone(&clock),
-            )?;
-            background.spawn(async move |stop| cluster.run(stop).await);
-        }
         let process_state = ProcessState {
             routes,
             ops: Arc::clone(&ops),

@@ -14,6 +14,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::escape;
+use crate::live::Live;
+use crate::policy::Routes;
 use crate::store::SessionStore;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
@@ -30,6 +32,8 @@ pub struct Ops {
     pub diagnostics: Arc<Diagnostics>,
     /// The replicas that share the store.
     pub replicas: Arc<Replicas>,
+    /// The routes of the cluster.
+    pub routes: Live<Routes>,
     /// Whether the process is stopping.
     pub draining: Arc<AtomicBool>,
 }
@@ -65,13 +69,17 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
 }
 
 impl Ops {
-    /// Whether the process is ready: the store answers, and the process is not stopping.
+    /// Whether the process is ready: the store answers, the required policies of the cluster are known, and the process is
+    /// not stopping.
     ///
     /// # Errors
     /// The reason as a text for the operator.
     pub async fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) {
             return Err("draining: the process is stopping".to_owned());
+        }
+        if matches!(*self.routes.current(), Routes::Unknown) {
+            return Err("the policies of the cluster are not known yet".to_owned());
         }
         match tokio::time::timeout(STORE_TIMEOUT, self.store.ready()).await {
             Ok(ready) => ready.map_err(|error| error.to_string()),

@@ -73,6 +73,7 @@ impl Fixture {
                 metrics: Arc::clone(&bench.parts.metrics),
                 diagnostics: Arc::default(),
                 replicas: Arc::new(Replicas::new(Replica::this(START))),
+                routes: crate::live::Live::new(crate::policy::Routes::default()),
                 draining: Arc::default(),
             }),
             store_kind: "memory",

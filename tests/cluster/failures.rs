@@ -21,6 +21,11 @@ async fn nothing_is_allowed_until_the_policies_are_known() {
         curfew.check(&session).await,
         (503, "source_unavailable".to_owned())
     );
+    let (ready, why) = curfew.get_ops("/readyz").await;
+    assert_eq!((ready, why.contains("not known yet")), (503, true), "{why}");
+    let (_, metrics) = curfew.get_ops("/metrics").await;
+    assert!(metrics.contains("curfew_kubernetes_watch_healthy 0"));
+    assert_eq!(optional.get_ops("/readyz").await.0, 200);
     let session_of_other = optional.sign_in("alice").await;
     assert_eq!(optional.check(&session_of_other).await.0, 200);
     eventually("the report names the failure", async || {
@@ -33,6 +38,7 @@ async fn nothing_is_allowed_until_the_policies_are_known() {
         curfew.check(&session).await.0 == 200
     })
     .await;
+    assert_eq!(curfew.get_ops("/readyz").await.0, 200);
 }
 
 #[tokio::test]
