@@ -2,6 +2,7 @@ mod admin;
 mod documentation;
 mod identity;
 mod jwt;
+mod kubernetes;
 mod listeners_and_sign_in;
 mod login;
 mod policies;

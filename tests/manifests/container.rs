@@ -88,6 +88,8 @@ fn the_image_has_the_libraries_of_the_program() {
 fn the_image_has_the_default_ports_and_a_health_check() {
     let text = read_file("Dockerfile");
     assert!(text.contains("USER 65532:65532"));
+    // docs/kubernetes-policies.md says that the images have the feature.
+    assert!(text.contains("--features kubernetes"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));
     assert!(text.contains("EXPOSE 9180 9181 9182 9183 9184 9189"));

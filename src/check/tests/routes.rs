@@ -68,6 +68,12 @@ async fn a_route_tightens_the_limits_of_its_requests_only() {
     assert_eq!(fixture.verdict_in("/app", 61 * MINUTE).await, too_old);
     // A path with several readings gets the tightest terms.
     assert_eq!(fixture.verdict_in("/x/../app", 61 * MINUTE).await, too_old);
+    fixture.set_route(RouteTerms {
+        absolute: sourced(HOUR),
+        ..RouteTerms::default()
+    });
+    assert_eq!(fixture.verdict_in("/x", 62 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_in("/app", 62 * MINUTE).await, too_old);
     // A route cannot loosen.
     fixture.set_route(RouteTerms {
         idle: sourced(5 * HOUR),
@@ -201,4 +207,17 @@ async fn a_short_idle_limit_of_a_route_shortens_the_touch_interval() {
         assert_eq!(found.unwrap().touch_interval(&home), expected, "{path}");
     }
     assert!(home.policy.touch_interval > SECOND);
+    // A policy that the proxy names counts too.
+    let original = Original {
+        method: &Method::GET,
+        url: OriginalUrl::parse(b"https://app.example.com/x").unwrap(),
+    };
+    let headers = HeaderMap::new();
+    let contract = Contract::AuthRequest;
+    for (name, policy) in rulebook.policies.iter() {
+        let name = Some(name.as_str());
+        let found = RuleMatch::find(rulebook, contract, name, &original, &headers).unwrap();
+        let expected = home.policy.touch_interval.min(policy.touch_interval);
+        assert_eq!(found.touch_interval(&home), expected, "{name:?}");
+    }
 }
