@@ -5,6 +5,7 @@
 
 mod changes;
 mod convert;
+mod events;
 mod lease;
 mod status;
 mod watch;
@@ -21,8 +22,10 @@ use crate::clock::{Clock, Stopwatch};
 use crate::kubernetes::ClusterSettings;
 use crate::live::Live;
 use crate::policy::Routes;
+use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Metrics};
 use changes::Changes;
+use events::Announcer;
 use lease::Lease;
 use status::{Missing, Writer};
 use watch::{Change, Kind};
@@ -42,6 +45,9 @@ const REST_FACTOR: f64 = 10.0;
 
 /// The longest such pause. A change is in force within one second.
 const MAX_REST: Duration = Duration::from_millis(500);
+
+/// The interval at which the metric of the lag is updated.
+const LAG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The longest silence of the API server. A watch gets a bookmark about once a minute, and ends after five minutes.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
@@ -95,8 +101,10 @@ impl Cluster {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let watches = watch::watch_all(&self.client, sender);
         let (statuses, missing) = latest::channel(Missing::default());
+        let replica = replica_name();
         let mut writer = Writer {
-            lease: Lease::new(&self.client, &self.namespace, replica_name()),
+            announcer: Announcer::new(self.client.clone(), replica.clone()),
+            lease: Lease::new(&self.client, &self.namespace, replica),
             client: self.client.clone(),
             clock: Arc::clone(&self.clock),
             missing,
@@ -116,12 +124,19 @@ impl Cluster {
         let mut sync = Sync::default();
         let mut policies = Changes::default();
         let mut is_changed = false;
+        // For how long the oldest change has waited.
+        let mut arrived = Stopwatch::start();
+        let mut lag = tokio::time::interval(LAG_INTERVAL);
         let mut next = tokio::time::Instant::now();
         self.report(&sync);
         loop {
             let is_due = is_changed && sync.is_complete();
             let change = tokio::select! {
                 change = changes.recv() => change,
+                _ = lag.tick() => {
+                    self.metrics.record_cluster_lag(sync.lag(self.clock.now()));
+                    continue;
+                }
                 () = tokio::time::sleep_until(next), if is_due => {
                     let stopwatch = Stopwatch::start();
                     // A large cluster takes a while, and checks go on meanwhile.
@@ -137,6 +152,7 @@ impl Cluster {
                     match compiled {
                         Ok(compiled) => {
                             let missing = self.put_in_force(&state, compiled);
+                            self.metrics.observe_cluster_change(arrived.seconds());
                             statuses.send_if_modified(|before| {
                                 let is_new = *before != missing;
                                 *before = missing;
@@ -162,6 +178,7 @@ impl Cluster {
                 Change::Edit(edit) => {
                     edit(&mut state);
                     if !is_changed {
+                        arrived = Stopwatch::start();
                         next = next.max(tokio::time::Instant::now() + COLLECT);
                     }
                     is_changed = true;
@@ -171,7 +188,7 @@ impl Cluster {
                     self.report(&sync);
                 }
                 Change::Failed(kind, problem) => {
-                    sync.failed(kind, problem);
+                    sync.failed(kind, problem, self.clock.now());
                     self.report(&sync);
                 }
             }
@@ -185,8 +202,12 @@ impl Cluster {
             state.cluster_policies.len(),
             compiled.index.len(),
         );
+        let refused = refused_policies(&compiled);
+        self.metrics
+            .record_cluster_mistakes(compiled.mistakes.len(), refused.len());
+        let mistakes = compiled.mistakes.iter().map(ToString::to_string);
         self.diagnostics
-            .set_recommendations(POLICY_DIAGNOSTICS, warnings(&compiled));
+            .set_recommendations(POLICY_DIAGNOSTICS, mistakes.chain(refused).collect());
         let now = status::seconds(self.clock.now());
         let missing = Missing::of(state, &compiled, &now);
         self.routes.replace(Routes::Known(Box::new(compiled.index)));
@@ -203,10 +224,8 @@ impl Cluster {
     }
 }
 
-/// The mistakes that a person must see: those in annotations, and policies that are not accepted.
-fn warnings(compiled: &Compiled) -> Vec<String> {
-    let annotations = compiled.warnings.iter();
-    let annotations = annotations.map(|(object, mistake)| format!("{object}: {mistake}"));
+/// The policies that are not accepted, with the reason.
+fn refused_policies(compiled: &Compiled) -> Vec<String> {
     let session = compiled.session_policies.iter().flat_map(|(key, status)| {
         let conditions = status.ancestors.iter().flat_map(|it| &it.conditions);
         let refused = conditions.filter(|condition| !condition.status);
@@ -219,14 +238,15 @@ fn warnings(compiled: &Compiled) -> Vec<String> {
             .filter(|condition| !condition.status);
         refused.map(move |it| format!("ClusterSessionPolicy {name}: {}: {}", it.reason, it.message))
     });
-    annotations.chain(session).chain(cluster).collect()
+    session.chain(cluster).collect()
 }
 
 /// Which kinds of objects are known, and which watches fail.
 #[derive(Default)]
 struct Sync {
     synced: BTreeSet<Kind>,
-    failures: BTreeMap<Kind, String>,
+    /// The last problem of each watch that fails, and since when it fails.
+    failures: BTreeMap<Kind, (String, Timestamp)>,
 }
 
 impl Sync {
@@ -240,8 +260,15 @@ impl Sync {
         self.synced.insert(kind)
     }
 
-    fn failed(&mut self, kind: Kind, problem: String) {
-        self.failures.insert(kind, problem);
+    fn failed(&mut self, kind: Kind, problem: String, now: Timestamp) {
+        let failure = self.failures.entry(kind).or_insert((String::new(), now));
+        failure.0 = problem;
+    }
+
+    /// For how long the first of the failing watches has failed; zero if all work.
+    fn lag(&self, now: Timestamp) -> Duration {
+        let since = self.failures.values().map(|(_, since)| *since).min();
+        since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// Which kinds of objects Curfew has not read yet.
@@ -253,13 +280,14 @@ impl Sync {
     }
 
     fn problems(&self) -> impl Iterator<Item = String> {
-        self.failures.iter().map(|(kind, problem)| {
+        self.failures.iter().map(|(kind, (problem, since))| {
             let effect = if self.synced.contains(kind) {
                 "the last known objects stay in force"
             } else {
                 "checks are denied until they are known, if kubernetes.required"
             };
-            format!("{}: {problem}: {effect}", kind.plural())
+            let since = status::seconds(*since);
+            format!("{}: {problem}: {effect}, since {since}", kind.plural())
         })
     }
 }

@@ -10,6 +10,7 @@ mod operator;
 mod provider;
 mod reauthentication;
 mod revalidate;
+mod session_limit;
 mod start;
 mod subject;
 mod tombstone_extensions;
@@ -24,7 +25,8 @@ use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::credential::KeyRing;
 use crate::events::SessionEnded;
-use crate::policy::Policies;
+use crate::live::Live;
+use crate::policy::{Policies, Routes};
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{EndOutcome, EndRequest, Page, Replication, StoreError, Stores};
 use crate::streams::OpenStreams;
@@ -64,6 +66,8 @@ pub struct LifecycleParts {
     pub key_ring: Arc<KeyRing>,
     /// The limits of sessions.
     pub policies: Arc<Policies>,
+    /// The routes of the cluster, whose ceilings bound the sessions of a subject.
+    pub routes: Live<Routes>,
     /// The minimum time that a tombstone (the record of an ended session) is kept.
     pub end_retention: Duration,
     /// Counts starts and ends.

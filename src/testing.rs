@@ -86,6 +86,7 @@ impl TestService {
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, policy_name("default")).unwrap()),
+            routes: Live::new(Routes::default()),
             end_retention: HOUR,
             metrics,
             tombstone_extensions: Arc::default(),

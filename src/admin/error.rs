@@ -127,6 +127,7 @@ impl From<StartError> for ApiError {
             // A sign-in through the API starts at the current time, so it is never too old. If the error occurs
             // anyway, report an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
+            StartError::UnknownRoutes => Self::Unavailable(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::TokenCollision => {
                 tracing::error!(%error, "could not start a session");

@@ -110,6 +110,7 @@ impl ProcessState {
             clock: Arc::clone(&self.clock),
             key_ring: Arc::clone(&key_ring),
             policies: Arc::clone(&rulebook.policies),
+            routes: self.routes.clone(),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
             tombstone_extensions: Arc::clone(&self.tombstone_extensions),

@@ -1,4 +1,4 @@
-//! Writes the status of the policies. Only the replica that holds the lease writes.
+//! Writes the status of the policies, and events. Only the replica that holds the lease writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::events::{self, Announcer, Notice};
 use super::lease::{INTERVAL, Lease};
 use super::watch::Kind;
 use crate::clock::Clock;
@@ -21,9 +22,13 @@ const RETRY: Duration = Duration::from_secs(60);
 /// How long a stopping process waits for the release of the lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The statuses that the API server lacks.
+/// What the API server lacks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Missing(BTreeMap<(Kind, ObjectKey), Value>);
+pub(super) struct Missing {
+    statuses: BTreeMap<(Kind, ObjectKey), Value>,
+    /// What the events must say, in order.
+    notices: Vec<Notice>,
+}
 
 impl Missing {
     /// Compares the statuses with those in the objects. `now` is the time in RFC 3339.
@@ -42,7 +47,10 @@ impl Missing {
                 .and_then(|object| status.render(&object.status, object.metadata.generation, now));
             missing.extend(written.map(|it| ((Kind::ClusterSessionPolicies, key), it)));
         }
-        Self(missing)
+        Self {
+            statuses: missing,
+            notices: events::notices(state, compiled),
+        }
     }
 }
 
@@ -51,6 +59,7 @@ pub(super) struct Writer {
     pub(super) client: kube::Client,
     pub(super) lease: Lease,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) announcer: Announcer,
     pub(super) missing: watch::Receiver<Missing>,
 }
 
@@ -80,7 +89,9 @@ impl Writer {
             let is_held = self.lease.is_held();
             if is_held && (is_retry || !was_held) {
                 let missing = self.missing.borrow_and_update().clone();
-                self.write(missing).await;
+                self.write(missing.statuses).await;
+                let now = microseconds(self.clock.now());
+                self.announcer.announce(&missing.notices, &now).await;
             }
         }
     }
@@ -92,8 +103,8 @@ impl Writer {
         let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
     }
 
-    async fn write(&self, missing: Missing) {
-        for ((kind, key), status) in missing.0 {
+    async fn write(&self, statuses: BTreeMap<(Kind, ObjectKey), Value>) {
+        for ((kind, key), status) in statuses {
             if !self.lease.is_held() {
                 return;
             }

@@ -80,6 +80,16 @@ impl Kind {
         self.resource().3
     }
 
+    /// Whether the objects are policies of Curfew.
+    pub(super) const fn is_policy(self) -> bool {
+        matches!(self, Self::SessionPolicies | Self::ClusterSessionPolicies)
+    }
+
+    /// The kind of the objects with this name, such as `Ingress`.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.resource().2 == name)
+    }
+
     /// Whether a cluster can lack the kind, because it belongs to an optional API.
     const fn is_optional(self) -> bool {
         matches!(self, Self::Gateways | Self::HttpRoutes | Self::GrpcRoutes)
@@ -174,13 +184,13 @@ async fn watch<Spec, Status>(
     while let Some(event) = events.next().await {
         let change = match event {
             Ok(Event::Apply(object)) => {
-                let object = slim(object);
+                let object = slim(kind, object);
                 Change::Edit(Box::new(move |state| {
                     select(state).insert(object.metadata.key(), object);
                 }))
             }
             Ok(Event::Delete(object)) => {
-                let key = slim(object).metadata.key();
+                let key = slim(kind, object).metadata.key();
                 Change::Edit(Box::new(move |state| {
                     select(state).remove(&key);
                 }))
@@ -190,7 +200,7 @@ async fn watch<Spec, Status>(
                 continue;
             }
             Ok(Event::InitApply(object)) => {
-                let object = slim(object);
+                let object = slim(kind, object);
                 listed.insert(object.metadata.key(), object);
                 continue;
             }

@@ -134,6 +134,7 @@ mod tests {
             policy: policy_name("default"),
             started: bench.parts.clock.now(),
             expires: bench.parts.clock.now(),
+            host: None,
             client: Client::default(),
         };
         let id = SessionId::from_bytes([7; 16]);

@@ -76,6 +76,9 @@ pub enum StartError {
     /// The subject has reached its session limit.
     #[error("session limit reached: the subject has {0} sessions")]
     SessionLimitReached(usize),
+    /// Curfew does not know the ceilings of the cluster yet.
+    #[error("the policies of the cluster are not known yet")]
+    UnknownRoutes,
     /// The token could not be created.
     #[error(transparent)]
     Token(#[from] KeyError),
@@ -131,18 +134,20 @@ impl Lifecycle {
         };
         let started = sign_in.authenticated.map_or(now, |at| at.min(now));
         let mut session = Session::adopt(new, &limits, self.parts.end_retention, started, now);
+        let host = sign_in.host.clone();
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
             && (now >= session.deadline || self.is_revoked_sign_in(&session, not_before).await?)
         {
             return Err(StartError::TooOld);
         }
-        if let Some(limit) = policy.max_sessions {
+        let limit = self.session_limit(Some(policy), host.as_deref())?;
+        if let Some(limit) = limit {
             self.enforce_limit_early(limit, id, &session.subject)
                 .await?;
         }
         self.store_new_session(id, &session).await?;
-        if let Some(limit) = policy.max_sessions
+        if let Some(limit) = limit
             && let Err(error) = self.enforce_limit_after_store(limit, id, &session).await
         {
             self.rollback(id, &session).await;

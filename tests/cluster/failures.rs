@@ -1,11 +1,14 @@
 //! What happens while the API server fails.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::json;
 
 use crate::Fixture;
-use crate::support::eventually;
 use crate::support::kube_api::KubeApi;
+use crate::support::tls::Certificates;
+use crate::support::{eventually, eventually_within};
 
 const HOST: &str = "app.example.com";
 
@@ -16,7 +19,9 @@ async fn nothing_is_allowed_until_the_policies_are_known() {
     let curfew = Fixture::setup(&api).start();
     let optional = Fixture::setup(&api).set("KUBERNETES__REQUIRED", "false");
     let optional = optional.start();
-    let session = curfew.sign_in("alice").await;
+    let session = optional.sign_in("alice").await;
+    assert_eq!(optional.check(&session).await.0, 200);
+    // This replica does not have the session, but it does not look for it either.
     assert_eq!(
         curfew.check(&session).await,
         (503, "source_unavailable".to_owned())
@@ -26,8 +31,9 @@ async fn nothing_is_allowed_until_the_policies_are_known() {
     let (_, metrics) = curfew.get_ops("/metrics").await;
     assert!(metrics.contains("curfew_kubernetes_watch_healthy 0"));
     assert_eq!(optional.get_ops("/readyz").await.0, 200);
-    let session_of_other = optional.sign_in("alice").await;
-    assert_eq!(optional.check(&session_of_other).await.0, 200);
+    let new = Some(json!({ "subject": "alice" }));
+    let (status, why) = curfew.call("POST", "/api/v1/sessions", new).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
     eventually("the report names the failure", async || {
         let (_, report) = curfew.get_ops("/readyz?verbose").await;
         report.contains("checks are denied until they are known")
@@ -35,10 +41,11 @@ async fn nothing_is_allowed_until_the_policies_are_known() {
     .await;
     api.fail(None);
     eventually("the policies are known", async || {
-        curfew.check(&session).await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
-    assert_eq!(curfew.get_ops("/readyz").await.0, 200);
+    let session = curfew.sign_in("alice").await;
+    assert_eq!(curfew.check(&session).await.0, 200);
 }
 
 #[tokio::test]
@@ -58,7 +65,9 @@ async fn the_last_known_policies_stay_in_force() {
         eventually("the report names the failure", async || {
             let (_, report) = fixture.curfew.get_ops("/readyz?verbose").await;
             let effect = "the last known objects stay in force";
-            report.contains("sessionpolicies") && report.contains(effect)
+            report.contains("sessionpolicies")
+                && report.contains(effect)
+                && report.contains(", since 20")
         })
         .await;
         assert_eq!(fixture.check_idle(HOST, "10m").await, 401, "{status}");
@@ -93,6 +102,60 @@ async fn changes_are_seen_after_lost_watches_and_410() {
     fixture.api.delete("sessionpolicies", "crm", "app");
     fixture.api.compact();
     fixture.wait_for(HOST, "10m", 200).await;
+}
+
+/// The API server is slow, as when it has much to do. Checks do not wait for it.
+#[tokio::test]
+async fn a_slow_api_server_delays_changes_and_not_checks() {
+    let fixture = Fixture::start().await;
+    fixture.put_ingress("crm", HOST, &json!({}));
+    fixture.put_policy("crm", &json!({ "idle": "5m" }));
+    fixture.wait_for(HOST, "10m", 401).await;
+    fixture.api.slow_down(Duration::from_secs(2));
+    fixture.api.end_watches();
+    fixture.put_policy("crm", &json!({ "idle": "20m" }));
+    // The change cannot be known yet: the list alone takes two seconds.
+    assert_eq!(fixture.check_idle(HOST, "10m").await, 401);
+    fixture.wait_for(HOST, "10m", 200).await;
+    fixture.put_policy("crm", &json!({ "idle": "5m" }));
+    fixture.wait_for(HOST, "10m", 401).await;
+}
+
+/// Kubernetes replaces the token in the file before it expires. Curfew reads the file again.
+#[tokio::test]
+async fn a_replaced_token_is_read_again() {
+    let certificates = Certificates::generate();
+    let api = KubeApi::start_with_tls(&certificates).await;
+    api.apply(crate::BASE);
+    api.require_token("first");
+    let token_file = certificates.path("token");
+    std::fs::write(&token_file, "first").unwrap();
+    let setup = Fixture::setup(&api)
+        .set("KUBERNETES__URL", &format!("https://{}", api.address))
+        .set("KUBERNETES__TOKEN_FILE", token_file.to_str().unwrap())
+        .set("KUBERNETES__CA_FILE", &certificates.path_string("ca.pem"));
+    let curfew = setup.start();
+    let fixture = Fixture { api, curfew };
+    fixture.wait_until_known().await;
+    fixture.put_ingress("crm", HOST, &json!({}));
+    fixture.put_policy("crm", &json!({ "idle": "5m" }));
+    fixture.wait_for(HOST, "10m", 401).await;
+    fixture.api.require_token("second");
+    eventually("the report says that the token is refused", async || {
+        let (_, report) = fixture.curfew.get_ops("/readyz?verbose").await;
+        report.contains("401") && report.contains("the last known objects stay in force")
+    })
+    .await;
+    assert_eq!(fixture.check_idle(HOST, "10m").await, 401);
+    std::fs::write(&token_file, "second").unwrap();
+    fixture.put_policy("crm", &json!({ "idle": "20m" }));
+    // The client reads the file about once a minute.
+    eventually_within(
+        Duration::from_secs(180),
+        "the new token is used",
+        async || fixture.check_idle(HOST, "10m").await == 200,
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -50,9 +50,8 @@ impl Fixture {
 
     /// Waits until Curfew has read all objects.
     async fn wait_until_known(&self) {
-        let session = self.curfew.sign_in("probe").await;
         eventually("Curfew knows the objects of the cluster", async || {
-            self.curfew.check(&session).await.0 == 200
+            self.curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
     }
@@ -63,6 +62,7 @@ impl Fixture {
             "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
             "metadata": {
                 "name": "app", "namespace": namespace, "annotations": annotations,
+                "uid": format!("uid-of-{namespace}"),
                 "creationTimestamp": if namespace == "crm" { "2026-01-01T00:00:00Z" } else { "2026-02-01T00:00:00Z" },
             },
             "spec": {
@@ -85,6 +85,15 @@ impl Fixture {
             "apiVersion": "curfew.dev/v1alpha1", "kind": "SessionPolicy",
             "metadata": { "name": "app", "namespace": namespace }, "spec": spec,
         }));
+    }
+
+    /// Waits until the cluster has this many events, and returns them.
+    async fn wait_for_events(&self, count: usize) -> Vec<Value> {
+        eventually("the events are written", async || {
+            self.api.objects("events").len() >= count
+        })
+        .await;
+        self.api.objects("events")
     }
 
     /// Checks a request for this host with a session that has been idle for this time. Returns the status.

@@ -76,4 +76,19 @@ async fn an_unreadable_annotation_is_reported_and_never_loosens() {
     let (_, report) = fixture.curfew.get_ops("/readyz?verbose").await;
     let expected = "Ingress crm/app: curfew.dev/idle = \"five minutes\": must be";
     assert!(report.contains(expected), "{report}");
+    let (_, metrics) = fixture.curfew.get_ops("/metrics").await;
+    let count = "curfew_kubernetes_mistakes{kind=\"annotation\"} 1";
+    assert!(metrics.contains(count), "{metrics}");
+    let events = fixture.wait_for_events(1).await;
+    assert_eq!(events[0]["reason"], "UnreadableAnnotation");
+    assert_eq!(events[0]["type"], "Warning");
+    assert_eq!(events[0]["regarding"]["kind"], "Ingress");
+    assert_eq!(events[0]["regarding"]["uid"], "uid-of-crm");
+    let note = events[0]["note"].as_str().unwrap();
+    assert!(note.contains("five minutes"), "{note}");
+    // A change of another object writes no further event.
+    fixture.put_ingress("shop", "shop.example.com", &json!({}));
+    fixture.put_policy("shop", &json!({ "idle": "5m" }));
+    fixture.wait_for("shop.example.com", "6m", 401).await;
+    assert_eq!(fixture.api.objects("events").len(), 1);
 }

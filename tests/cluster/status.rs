@@ -67,6 +67,20 @@ async fn the_status_says_what_holds_and_why() {
     fixture
         .wait_for_reason("shop", "Accepted", "Conflicted")
         .await;
+    // The owners see an event: TargetNotFound, Overridden, Conflicted, and perhaps a state in between.
+    let events = fixture.wait_for_events(3).await;
+    for (namespace, reason, kind) in [
+        ("crm", "TargetNotFound", "Warning"),
+        ("crm", "Overridden", "Normal"),
+        ("shop", "Conflicted", "Warning"),
+    ] {
+        let found = events.iter().any(|event| {
+            event["metadata"]["namespace"] == namespace
+                && event["reason"] == reason
+                && event["type"] == kind
+        });
+        assert!(found, "{namespace} {reason}: {events:?}");
+    }
     // The tests of the limits themselves are in `policies`.
     let writes = fixture.count_status_writes();
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;

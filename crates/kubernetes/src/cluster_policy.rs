@@ -17,7 +17,7 @@ pub struct ClusterSessionPolicySpec {
     /// The hosts, exact or with a wildcard; empty for all.
     pub hosts: Vec<String>,
     /// The longest limits. Nothing exceeds them.
-    pub ceiling: RawBounds,
+    pub ceiling: RawCeiling,
     /// The shortest limits that a `SessionPolicy` can set.
     pub floor: RawBounds,
     /// The limits where no `SessionPolicy` sets one.
@@ -26,6 +26,17 @@ pub struct ClusterSessionPolicySpec {
     pub forbid: Vec<Forbidden>,
     /// Standards whose limits are further ceilings, such as `pci-dss`.
     pub standards: Vec<String>,
+}
+
+/// `ceiling` in the spec of a `ClusterSessionPolicy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RawCeiling {
+    /// The longest limits.
+    #[serde(flatten)]
+    pub limits: RawBounds,
+    /// The most concurrent sessions of a subject.
+    pub max_sessions: Option<usize>,
 }
 
 /// Limits in the spec of a `ClusterSessionPolicy`.
@@ -45,6 +56,8 @@ pub struct RawBounds {
 pub enum Forbidden {
     /// Rules of the configuration that need no session.
     PublicRules,
+    /// Tokens of programs in place of a session. This version has none, so it forbids nothing yet.
+    ServiceTokens,
     /// Data inside a stream as activity.
     StreamActivity,
 }
@@ -107,6 +120,8 @@ pub(crate) struct ClusterPolicy {
     pub(crate) hosts: Vec<HostPattern>,
     /// The ceilings of the policy, and those of its standards.
     pub(crate) ceilings: Vec<Bounds>,
+    /// The most concurrent sessions of a subject.
+    pub(crate) max_sessions: Option<usize>,
     pub(crate) floor: Bounds,
     pub(crate) defaults: Bounds,
     pub(crate) forbid: Vec<Forbidden>,
@@ -123,10 +138,17 @@ impl ClusterSessionPolicySpec {
             max_auth_age: parser
                 .duration(&format!("{name}.maxAuthAge"), raw.max_auth_age.as_deref()),
         };
-        let ceiling = bounds("ceiling", &self.ceiling);
+        let ceiling = bounds("ceiling", &self.ceiling.limits);
         let floor = bounds("floor", &self.floor);
         let defaults = bounds("defaults", &self.defaults);
         let mut mistakes = parser.mistakes;
+        let max_sessions = self.ceiling.max_sessions.map(|count| {
+            if count == 0 {
+                mistakes
+                    .push("ceiling.maxSessions = 0: must be at least 1, so 1 applies".to_owned());
+            }
+            count.max(1)
+        });
         let mut ceilings = vec![ceiling];
         for name in &self.standards {
             match Preset::from_name(name) {
@@ -163,6 +185,7 @@ impl ClusterSessionPolicySpec {
             selector: self.namespace_selector.clone(),
             hosts,
             ceilings,
+            max_sessions,
             floor,
             defaults,
             forbid: self.forbid.clone(),

@@ -6,6 +6,7 @@ mod report;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use claims::Claims;
@@ -30,8 +31,25 @@ pub struct Compiled {
     pub session_policies: BTreeMap<ObjectKey, PolicyStatus>,
     /// The status of each `ClusterSessionPolicy`.
     pub cluster_policies: BTreeMap<String, PolicyStatus>,
-    /// The mistakes in annotations, each with its object.
-    pub warnings: Vec<(String, String)>,
+    /// The mistakes in annotations.
+    pub mistakes: Vec<AnnotationMistake>,
+}
+
+/// A mistake in the annotations of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnotationMistake {
+    /// The kind of the object, such as `Ingress`.
+    pub kind: &'static str,
+    /// The object.
+    pub key: ObjectKey,
+    /// The mistake: the annotation, its value and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for AnnotationMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.kind, self.key, self.message)
+    }
 }
 
 /// A rule for one host, before the entries are sorted.
@@ -86,7 +104,7 @@ pub fn compile(state: &State) -> Result<Compiled, RulesError> {
         index,
         session_policies,
         cluster_policies,
-        warnings: sources.warnings,
+        mistakes: sources.mistakes,
     })
 }
 

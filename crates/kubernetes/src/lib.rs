@@ -19,7 +19,7 @@ mod state;
 mod status;
 
 pub use cluster_policy::{ClusterSessionPolicySpec, Forbidden};
-pub use compile::{Compiled, compile};
+pub use compile::{AnnotationMistake, Compiled, compile};
 pub use duration::{DurationError, parse_duration};
 pub use merge::{Effective, Merged};
 pub use objects::{

@@ -46,6 +46,7 @@ pub struct Merged {
     pub absolute: MergedLimit,
     /// The longest age of the sign-in.
     pub max_auth_age: MergedLimit,
+    max_sessions: Option<Sourced<usize>>,
     activity: ActivityKind,
     passive_paths: BTreeSet<String>,
     groups: BTreeSet<Sourced<Vec<String>>>,
@@ -109,6 +110,7 @@ impl Merged {
             idle: limit(fields.idle),
             absolute: limit(fields.absolute),
             max_auth_age: limit(fields.max_auth_age),
+            max_sessions: None,
             activity: fields.activity.unwrap_or_default(),
             passive_paths: fields.passive_paths.iter().cloned().collect(),
             groups: sourced(groups, from).into_iter().collect(),
@@ -134,6 +136,7 @@ impl Merged {
             idle: limit(|bounds| bounds.idle),
             absolute: limit(|bounds| bounds.absolute),
             max_auth_age: limit(|bounds| bounds.max_auth_age),
+            max_sessions: sourced(policy.max_sessions, from),
             forbidden: forbidden.map(|it| (*it, Arc::clone(from))).collect(),
             ..Self::default()
         }
@@ -160,6 +163,7 @@ impl Merged {
             idle: self.idle.join(&other.idle),
             absolute: self.absolute.join(&other.absolute),
             max_auth_age: self.max_auth_age.join(&other.max_auth_age),
+            max_sessions: lesser(&self.max_sessions, &other.max_sessions),
             activity: self.activity.strictest(other.activity),
             passive_paths: &self.passive_paths | &other.passive_paths,
             groups: &self.groups | &other.groups,
@@ -192,6 +196,7 @@ impl Merged {
             idle: self.idle.effective().limit,
             absolute: self.absolute.effective().limit,
             max_auth_age: self.max_auth_age.effective().limit,
+            max_sessions: self.max_sessions.clone(),
             activity: self.activity,
             passive_paths: PassivePaths::new(globs).unwrap_or_else(|_| PassivePaths::all()),
             groups: self.groups.clone(),

@@ -50,6 +50,8 @@ pub struct Metadata {
     pub creation_timestamp: String,
     /// The number of changes of the spec.
     pub generation: i64,
+    /// The unique ID. Only policies and objects with annotations of Curfew keep it, because events name it.
+    pub uid: String,
     /// The version of the object.
     pub resource_version: String,
 }

@@ -9,6 +9,9 @@ use crate::session_policy::TargetRef;
 /// The name of the controller in the status.
 const CONTROLLER: &str = "curfew.dev/controller";
 
+/// The most entries of `ancestors` (GEP-713).
+const MAX_ANCESTORS: usize = 16;
+
 /// A condition of a policy for one of its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -60,8 +63,10 @@ impl PolicyStatus {
     /// status in `before` keeps the time of its last transition. `None` if `before` says the same already.
     #[must_use]
     pub fn render(&self, before: &Value, generation: i64, now: &str) -> Option<Value> {
-        let ancestors = self.ancestors.iter().enumerate().map(|(index, ancestor)| {
-            let before = &before["ancestors"][index];
+        let earlier = before["ancestors"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        let ours = self.ancestors.iter().map(|ancestor| {
             let TargetRef {
                 group,
                 kind,
@@ -72,14 +77,19 @@ impl PolicyStatus {
             if let Some(section) = section_name {
                 reference["sectionName"] = json!(section);
             }
+            let mut before = earlier.iter().filter(|it| is_ours(it));
+            let before = before.find(|it| it["ancestorRef"] == reference);
+            let before = before.map_or(&Value::Null, |it| &it["conditions"]);
             json!({
                 "ancestorRef": reference,
                 "controllerName": CONTROLLER,
-                "conditions": conditions(&ancestor.conditions, &before["conditions"], generation, now),
+                "conditions": conditions(&ancestor.conditions, before, generation, now),
             })
         });
         let mut status = json!({});
-        let ancestors: Vec<Value> = ancestors.collect();
+        // A merge patch replaces the list, so it repeats the entries of other controllers.
+        let others = earlier.iter().filter(|it| !is_ours(it)).cloned();
+        let ancestors: Vec<Value> = ours.chain(others).take(MAX_ANCESTORS).collect();
         if !ancestors.is_empty() {
             status["ancestors"] = json!(ancestors);
         }
@@ -99,6 +109,11 @@ impl PolicyStatus {
         }
         (status != *before).then_some(status)
     }
+}
+
+/// Whether Curfew has written an entry of `ancestors`.
+fn is_ours(entry: &Value) -> bool {
+    entry["controllerName"] == CONTROLLER
 }
 
 fn conditions(conditions: &[Condition], before: &Value, generation: i64, now: &str) -> Value {
@@ -210,6 +225,18 @@ mod tests {
         let condition = &second["ancestors"][0]["conditions"][0];
         assert_eq!(condition["observedGeneration"], 2);
         assert_eq!(condition["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        let mut with_other = first.clone();
+        let other = json!({ "controllerName": "example.com/other", "conditions": [] });
+        with_other["ancestors"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, other.clone());
+        let third = status
+            .render(&with_other, 1, "2026-01-02T00:00:00Z")
+            .unwrap();
+        assert_eq!(third["ancestors"][0], first["ancestors"][0]);
+        assert_eq!(third["ancestors"][1], other);
+        assert_eq!(status.render(&third, 1, "2026-01-03T00:00:00Z"), None);
         let refused = PolicyStatus {
             conditions: vec![Condition::refused("Invalid", "no".to_owned())],
             ..PolicyStatus::default()

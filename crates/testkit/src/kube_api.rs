@@ -10,14 +10,18 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
+use axum::serve::Listener;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use url::form_urlencoded::parse;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use super::tls::{Certificates, TlsListener};
+
 /// The resources that the server offers: plural name, API version and kind.
-const KINDS: [(&str, &str, &str); 13] = [
+const KINDS: [(&str, &str, &str); 14] = [
     ("leases", "coordination.k8s.io/v1", "Lease"),
     ("namespaces", "v1", "Namespace"),
     ("gateways", "gateway.networking.k8s.io/v1", "Gateway"),
@@ -33,6 +37,7 @@ const KINDS: [(&str, &str, &str); 13] = [
     ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
     ("endpointslices", "discovery.k8s.io/v1", "EndpointSlice"),
     ("services", "v1", "Service"),
+    ("events", "events.k8s.io/v1", "Event"),
     ("secrets", "v1", "Secret"),
     ("configmaps", "v1", "ConfigMap"),
 ];
@@ -70,6 +75,10 @@ struct ClusterState {
     failure: Option<StatusCode>,
     /// The resources that the server does not have.
     missing: Vec<String>,
+    /// The only token that the server accepts. Without it, the server accepts all requests.
+    token: Option<String>,
+    /// The pause before each answer and each event.
+    delay: Duration,
 }
 
 #[derive(Clone)]
@@ -82,7 +91,17 @@ struct Event {
 
 impl KubeApi {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(listener)
+    }
+
+    /// Starts a server with TLS, with the certificate `server`.
+    pub async fn start_with_tls(certificates: &Certificates) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TlsListener::new(listener, certificates))
+    }
+
+    fn serve(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().unwrap();
         let cluster = Arc::new(Cluster {
             state: Mutex::default(),
@@ -133,6 +152,13 @@ impl KubeApi {
         state.objects.get(&key).cloned().unwrap_or_default()
     }
 
+    /// Returns all objects of a resource.
+    pub fn objects(&self, plural: &str) -> Vec<Value> {
+        let state = self.cluster.state.lock().unwrap();
+        let objects = state.objects.iter().filter(|((of, ..), _)| of == plural);
+        objects.map(|(_, object)| object.clone()).collect()
+    }
+
     /// Makes the server answer every request with a status, and ends all watches. With `None`, it works again.
     pub fn fail(&self, status: Option<StatusCode>) {
         self.cluster.state.lock().unwrap().failure = status;
@@ -142,6 +168,17 @@ impl KubeApi {
     /// Ends all watches, as a restart of the server does.
     pub fn end_watches(&self) {
         let _ = self.cluster.ends.send(());
+    }
+
+    /// Makes the server accept only this token, and ends all watches.
+    pub fn require_token(&self, token: &str) {
+        self.cluster.state.lock().unwrap().token = Some(token.to_owned());
+        self.end_watches();
+    }
+
+    /// Makes the server wait before each answer and each event.
+    pub fn slow_down(&self, delay: Duration) {
+        self.cluster.state.lock().unwrap().delay = delay;
     }
 
     /// Removes a resource from the server, as without its definition.
@@ -162,6 +199,11 @@ impl KubeApi {
 }
 
 impl Cluster {
+    async fn wait(&self) {
+        let delay = self.state.lock().unwrap().delay;
+        tokio::time::sleep(delay).await;
+    }
+
     fn record_change(&self, plural: String, mut object: Value, kind: &'static str) {
         let mut state = self.state.lock().unwrap();
         state.version += 1;
@@ -201,7 +243,13 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         if let Some(status) = state.failure {
             return error_response(status);
         }
+        let token = head.headers.get("authorization");
+        let expected = state.token.as_ref().map(|token| format!("Bearer {token}"));
+        if expected.is_some_and(|expected| token.is_none_or(|token| *token != *expected)) {
+            return error_response(StatusCode::UNAUTHORIZED);
+        }
     }
+    cluster.wait().await;
     let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     // The path is `api/v1/…` or `apis/GROUP/VERSION/…`.
@@ -237,6 +285,10 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         }
         (Method::POST, [plural]) => {
             let mut object = read_object(body, namespace).await;
+            if let Some(prefix) = object["metadata"]["generateName"].as_str() {
+                let version = cluster.state.lock().unwrap().version;
+                object["metadata"]["name"] = json!(format!("{prefix}{version}"));
+            }
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             let key = key_of(plural, namespace, &name);
             if cluster.state.lock().unwrap().objects.contains_key(&key) {
@@ -373,7 +425,7 @@ fn watch(
         }
     }
     drop(state);
-    let cluster = Arc::clone(cluster);
+    let (cluster, waiting) = (Arc::clone(cluster), Arc::clone(cluster));
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(BOOKMARK_INTERVAL);
         ticks.tick().await;
@@ -398,10 +450,12 @@ fn watch(
             }
         }
     });
-    let lines = futures_util::stream::unfold(receiver, |mut receiver| async {
-        let line = receiver.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), receiver))
-    });
+    let lines =
+        futures_util::stream::unfold((receiver, waiting), |(mut receiver, waiting)| async {
+            let line = receiver.recv().await?;
+            waiting.wait().await;
+            Some((Ok::<_, std::convert::Infallible>(line), (receiver, waiting)))
+        });
     Response::builder()
         .header("content-type", "application/json")
         .body(Body::from_stream(lines))

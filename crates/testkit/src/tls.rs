@@ -1,10 +1,19 @@
 //! A certificate authority with a certificate for 127.0.0.1 and a client certificate. Each test generates its own
 //! certificates.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use axum::serve::Listener;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Makes `rustls` use the cryptography library that the program uses.
 pub fn install_provider() {
@@ -74,5 +83,42 @@ impl Certificates {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+}
+
+/// A listener whose connections use TLS.
+pub struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    /// Uses the certificate `server`.
+    pub fn new(listener: TcpListener, certificates: &Certificates) -> Self {
+        install_provider();
+        let certificate = CertificateDer::from_pem_file(certificates.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificates.path("server.key")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate], key).unwrap();
+        let acceptor = Arc::new(config).into();
+        Self { listener, acceptor }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use globset::{Candidate, GlobSet, GlobSetBuilder};
 
+use super::contract::Contract;
 use super::host::normalize_host;
 use super::path::NormalPath;
 use super::rule::{Conditions, Rule, Terms};
@@ -31,6 +32,8 @@ pub struct RouteTerms {
     pub absolute: Option<Sourced<Duration>>,
     /// The longest age of the sign-in for a request.
     pub max_auth_age: Option<Sourced<Duration>>,
+    /// The most concurrent sessions of a subject.
+    pub max_sessions: Option<Sourced<usize>>,
     /// The requests that count as activity.
     pub activity: ActivityKind,
     /// The paths whose requests never count as activity.
@@ -64,6 +67,7 @@ impl RouteTerms {
             idle: lesser(&self.idle, &other.idle),
             absolute: lesser(&self.absolute, &other.absolute),
             max_auth_age: lesser(&self.max_auth_age, &other.max_auth_age),
+            max_sessions: lesser(&self.max_sessions, &other.max_sessions),
             activity: self.activity.strictest(other.activity),
             passive_paths: self.passive_paths.union(&other.passive_paths),
             groups: &self.groups | &other.groups,
@@ -304,6 +308,27 @@ impl RouteIndex {
             });
         }
         all
+    }
+}
+
+impl RouteIndex {
+    /// The most concurrent sessions of a subject who signs in at a host. If the host is unknown, the least value of all
+    /// entries.
+    #[must_use]
+    pub fn max_sessions(&self, host: Option<&str>) -> Option<Sourced<usize>> {
+        let Some(host) = host else {
+            let limits = self.entries.iter().map(|entry| &entry.terms.max_sessions);
+            return limits.flatten().min().cloned();
+        };
+        // The entries with this limit are for whole hosts.
+        let target = RequestTarget {
+            host,
+            path: b"/",
+            method: &http::Method::GET,
+            contract: Contract::AuthRequest,
+        };
+        let terms = self.find(&target)?;
+        terms.max_sessions.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::AnnotationMistake;
 use crate::annotations;
 use crate::cluster_policy::ClusterPolicy;
 use crate::merge::Merged;
@@ -27,7 +28,7 @@ pub(super) struct Sources {
     pub(super) session_policies: BTreeMap<ObjectKey, (usize, Vec<String>)>,
     pub(super) cluster_policies: Vec<(String, ClusterPolicy, Vec<String>, usize)>,
     labels: BTreeMap<String, BTreeMap<String, String>>,
-    pub(super) warnings: Vec<(String, String)>,
+    pub(super) mistakes: Vec<AnnotationMistake>,
 }
 
 impl Sources {
@@ -40,7 +41,7 @@ impl Sources {
             session_policies: BTreeMap::new(),
             cluster_policies: Vec::new(),
             labels: BTreeMap::new(),
-            warnings: Vec::new(),
+            mistakes: Vec::new(),
         };
         for (key, policy) in &state.session_policies {
             let (fields, mistakes) = policy.spec.parse();
@@ -96,15 +97,15 @@ impl Sources {
         self.merged.len() - 1
     }
 
-    fn add_annotations(&mut self, kind: &str, key: &ObjectKey, metadata: &Metadata) {
+    fn add_annotations(&mut self, kind: &'static str, key: &ObjectKey, metadata: &Metadata) {
         let Some((fields, mistakes)) = annotations::parse(&metadata.annotations) else {
             return;
         };
-        let object = format!("{kind} {key}");
-        for mistake in mistakes {
-            self.warnings.push((object.clone(), mistake));
+        for message in mistakes {
+            let key = key.clone();
+            self.mistakes.push(AnnotationMistake { kind, key, message });
         }
-        let from: Arc<str> = format!("{object} (annotation)").into();
+        let from: Arc<str> = format!("{kind} {key} (annotation)").into();
         let source = self.add(Merged::of_fields(&fields, &from));
         let id = (kind.to_owned(), key.clone());
         self.by_object.insert(id, source);
