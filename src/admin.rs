@@ -11,6 +11,7 @@ mod policies;
 mod recording;
 mod revocations;
 mod rights;
+mod routes;
 mod sessions;
 mod wrong_credentials;
 
@@ -32,6 +33,7 @@ use crate::live::Live;
 use crate::login::Login;
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Rulebook};
+use crate::route_reports::RouteReports;
 use crate::store::Stores;
 use crate::streams::OpenStreams;
 use crate::telemetry::RecentEvents;
@@ -71,6 +73,8 @@ pub struct Admin {
     pub login: Option<ConsoleLogin>,
     /// Health, metrics and diagnostics of this process.
     pub ops: Arc<Ops>,
+    /// Reports on the routes of the cluster; `None` without `kubernetes.policies`.
+    pub route_reports: Option<RouteReports>,
     /// Contains the recorder of checks, which the admin API starts, reads and stops.
     pub observers: Arc<Observers>,
     /// The kind of the store, as the console shows it: `memory` or `Redis`.
@@ -164,6 +168,7 @@ pub fn router(admin: Live<Admin>) -> Router {
             post(revocations::revoke).get(revocations::list),
         )
         .route("/api/v1/policies", get(policies::list))
+        .route("/api/v1/routes", get(routes::list))
         .route(
             "/api/v1/recording",
             post(recording::start)

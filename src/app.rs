@@ -50,7 +50,7 @@ use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{LiveAssembly, ProcessState};
 use background::Background;
-use cluster::watch_cluster;
+use cluster::{WatchedCluster, watch_cluster};
 pub use errors::{RunError, StartupError};
 pub use listeners::BoundAddresses;
 use listeners::ServiceBuilder;
@@ -141,7 +141,15 @@ impl App {
             background.spawn(async move |stop| sender.run(stop).await);
         }
         let draining = Arc::new(AtomicBool::new(false));
-        let routes = watch_cluster(config, &diagnostics, &metrics, &clock, &mut background)?;
+        let route_checks = &stores.route_checks;
+        let WatchedCluster { routes, reports } = watch_cluster(
+            config,
+            &diagnostics,
+            &metrics,
+            &clock,
+            route_checks,
+            &mut background,
+        )?;
         let ops = Arc::new(Ops {
             routes: routes.clone(),
             store: Arc::clone(&stores.sessions),
@@ -152,6 +160,7 @@ impl App {
         });
         let process_state = ProcessState {
             routes,
+            route_reports: reports,
             ops: Arc::clone(&ops),
             stores,
             clock,

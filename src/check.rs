@@ -226,7 +226,8 @@ impl Checker {
             headers,
             ..
         } = *request;
-        match RuleMatch::find(&self.rulebook, contract, policy, &original, headers) {
+        let (rulebook, now) = (&self.rulebook, self.clock.now());
+        match RuleMatch::find_for_check(rulebook, contract, policy, &original, headers, now) {
             Ok(rule_match) => Ok((rule_match, original)),
             Err(error) => Err(error.detail(contract, original.url.path)),
         }

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod admin_api;
+mod audit;
 mod check_config;
 mod clock;
 mod colour;
@@ -51,6 +52,8 @@ enum Command {
     CheckConfig(ConfigArgs),
     /// Report which requirements of standards each policy meets, and why.
     Compliance(compliance::ComplianceArgs),
+    /// Report which routes of the Kubernetes cluster send no checks.
+    Audit(audit::AuditArgs),
     /// Explain how a request would be evaluated: rule, policies, activity and limits.
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration file, for editors.
@@ -113,6 +116,7 @@ impl Cli {
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
             Command::Compliance(args) => compliance::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Schema => schema::run(),
             Command::Migrate(args) => migrate::run(&args),

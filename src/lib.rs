@@ -34,6 +34,7 @@ mod proxy;
 mod relay;
 mod retry_after;
 mod revalidation;
+mod route_reports;
 mod sources;
 mod streams;
 mod supervision;

@@ -41,6 +41,8 @@ pub(super) enum ApiError {
     TooLarge(String),
     #[error("{0}")]
     UnsupportedMediaType(String),
+    #[error("the routes of the cluster are known only with kubernetes.policies")]
+    NoCluster,
     #[error("ageing of sessions is disabled; for tests, enable it with admin.allow_ageing")]
     AgeingDisabled,
     #[error("{0}")]
@@ -58,7 +60,7 @@ impl ApiError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownSession | Self::NotFound | Self::NoCluster => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{explain, policies, recording, revocations, sessions};
+use super::{explain, policies, recording, revocations, routes, sessions};
 
 /// The OpenAPI description of the admin API.
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{explain, policies, recording, revocations, sessions};
         sessions::age,
         explain::explain_session,
         policies::list,
+        routes::list,
         revocations::revoke,
         revocations::list,
         recording::start,

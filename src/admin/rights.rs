@@ -6,7 +6,7 @@ use crate::credential::Right;
 
 /// The method, the path and the required right of each route. A route without an entry refuses every admin token, so a
 /// new route gives no access by mistake.
-pub(super) const ROUTES: [(&str, &str, Right); 14] = [
+pub(super) const ROUTES: [(&str, &str, Right); 15] = [
     ("POST", "/api/v1/sessions", Right::Create),
     ("GET", "/api/v1/sessions", Right::Read),
     ("DELETE", "/api/v1/sessions", Right::Revoke),
@@ -19,6 +19,7 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("POST", "/api/v1/revocations", Right::Revoke),
     ("GET", "/api/v1/revocations", Right::Read),
     ("GET", "/api/v1/policies", Right::Read),
+    ("GET", "/api/v1/routes", Right::Read),
     // A recording changes no session, so `read` is enough.
     ("POST", "/api/v1/recording", Right::Read),
     ("GET", "/api/v1/recording", Right::Read),

@@ -54,6 +54,7 @@ impl Fixture {
             ..cookie_settings()
         };
         let admin = Admin {
+            route_reports: None,
             streams: Arc::clone(&bench.parts.streams),
             observers: Arc::default(),
             rulebook: Arc::new(bench.rulebook(Rules::default())),

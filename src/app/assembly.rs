@@ -24,6 +24,7 @@ use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies, Routes, Rulebook};
 use crate::proxy::Upstreams;
 use crate::revalidation::{ProviderDiagnostics, Revalidation, RevalidationQueue};
+use crate::route_reports::RouteReports;
 use crate::sources::{JwtSource, Sources};
 use crate::store::Stores;
 use crate::streams::OpenStreams;
@@ -47,6 +48,7 @@ pub(super) struct ProcessState {
     pub(super) streams: Arc<OpenStreams>,
     /// The routes of the cluster.
     pub(super) routes: Live<Routes>,
+    pub(super) route_reports: Option<RouteReports>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
@@ -183,6 +185,7 @@ impl ProcessState {
             tokens.push(NamedToken::unnamed(self.ephemeral_token_hash));
         }
         let admin = Admin {
+            route_reports: self.route_reports.clone(),
             lifecycle,
             stores: self.stores.clone(),
             streams: Arc::clone(&self.streams),

@@ -10,9 +10,19 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::live::Live;
 use crate::policy::Routes;
+use crate::route_reports::RouteReports;
+use crate::store::RouteCheckStore;
 use crate::telemetry::{Diagnostics, Metrics};
 
-/// Watches the cluster, if the configuration says so. Returns the routes, which the watch replaces.
+/// The cluster, as the rest of the process sees it.
+pub(super) struct WatchedCluster {
+    /// The routes, which the watch replaces.
+    pub(super) routes: Live<Routes>,
+    /// Asks the watch for reports; `None` without a watch.
+    pub(super) reports: Option<RouteReports>,
+}
+
+/// Watches the cluster, if the configuration says so.
 #[cfg_attr(
     not(feature = "kubernetes"),
     expect(unused_variables, reason = "there is no watch")
@@ -22,9 +32,11 @@ pub(super) fn watch_cluster(
     diagnostics: &Arc<Diagnostics>,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
+    route_checks: &Arc<dyn RouteCheckStore>,
     background: &mut Background,
-) -> Result<Live<Routes>, StartupError> {
+) -> Result<WatchedCluster, StartupError> {
     let routes = Live::new(Routes::default());
+    let mut reports = None;
     #[cfg(feature = "kubernetes")]
     if let Some(settings) = &config.cluster {
         let cluster = Cluster::new(
@@ -33,8 +45,11 @@ pub(super) fn watch_cluster(
             Arc::clone(diagnostics),
             Arc::clone(metrics),
             Arc::clone(clock),
+            Arc::clone(route_checks),
         )?;
-        background.spawn(async move |stop| cluster.run(stop).await);
+        let (asking, requests) = RouteReports::channel();
+        reports = Some(asking);
+        background.spawn(async move |stop| cluster.run(requests, stop).await);
     }
-    Ok(routes)
+    Ok(WatchedCluster { routes, reports })
 }

@@ -5,9 +5,9 @@ use http::{HeaderMap, Method};
 
 use super::{Detail, Original};
 use crate::policy::{
-    Access, Activity, ActivityKind, AmbiguousPath, AppliedPolicy, BindingMismatch, Client,
-    Contract, OnStoreFailure, PassiveReason, Policy, RequestTarget, RouteTerms, Routes, Rule,
-    RuleActivity, Rulebook, StreamSettings, Terms, classify, is_preflight,
+    Access, Activity, ActivityKind, AmbiguousPath, AppliedPolicy, BindingMismatch, CheckTimes,
+    Client, Contract, OnStoreFailure, PassiveReason, Policy, RequestTarget, RouteTerms, Routes,
+    Rule, RuleActivity, Rulebook, StreamSettings, Terms, classify, is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
@@ -97,6 +97,33 @@ impl<'a> RuleMatch<'a> {
         original: &Original<'_>,
         headers: &HeaderMap,
     ) -> Result<Self, MatchError> {
+        Self::search(rulebook, contract, policy, original, headers, None)
+    }
+
+    /// Finds the same as [`find`](Self::find), and records for the routes of the cluster that a check has arrived at the
+    /// time `now`.
+    ///
+    /// # Errors
+    /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
+    pub fn find_for_check(
+        rulebook: &'a Rulebook,
+        contract: Contract,
+        policy: Option<&str>,
+        original: &Original<'_>,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Self, MatchError> {
+        Self::search(rulebook, contract, policy, original, headers, Some(now))
+    }
+
+    fn search(
+        rulebook: &'a Rulebook,
+        contract: Contract,
+        policy: Option<&str>,
+        original: &Original<'_>,
+        headers: &HeaderMap,
+        check: Option<Timestamp>,
+    ) -> Result<Self, MatchError> {
         if !rulebook.hosts.admit(original.url.host) {
             return Err(MatchError::UnknownHost);
         }
@@ -111,11 +138,17 @@ impl<'a> RuleMatch<'a> {
             method: original.method,
             contract,
         };
-        let found = rulebook.rules.find(&target)?;
-        let route = match &*rulebook.routes.current() {
-            Routes::Unknown => return Err(MatchError::UnknownRoutes),
-            Routes::Known(routes) => routes.find(&target),
+        let normal = target.normalize();
+        // The routes come first, because a check with an ambiguous path also shows that the proxy asks.
+        let route = match (&*rulebook.routes.current(), check) {
+            (Routes::Unknown, _) => None,
+            (Routes::Known(routes), None) => Some(routes.find(&normal)),
+            (Routes::Known(routes), Some(now)) => {
+                Some(routes.find_and_record(&normal, CheckTimes::minute(now)))
+            }
         };
+        let found = rulebook.rules.find(&normal)?;
+        let route = route.ok_or(MatchError::UnknownRoutes)?;
         let terms = found.terms;
         let rule_policy = match &terms.policy {
             Some(name) => Some(find_policy(name.as_str()).ok_or(MatchError::UnknownPolicy)?),

@@ -55,7 +55,7 @@ pub(super) fn notices(state: &State, compiled: &Compiled) -> Vec<Notice> {
     }
     let of_policy = |kind, key: &ObjectKey, metadata: &Metadata, condition: &Condition| {
         let is_overridden = condition.reason == "Overridden";
-        (!condition.status || is_overridden).then(|| Notice {
+        (condition.is_refusal() || is_overridden).then(|| Notice {
             kind,
             key: key.clone(),
             uid: metadata.uid.clone(),

@@ -142,13 +142,6 @@ fn with_removals(mut status: Value) -> Value {
     status
 }
 
-/// The time in RFC 3339 with seconds, as conditions have it.
-pub(super) fn seconds(now: Timestamp) -> String {
-    let text = now.to_string();
-    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
-    format!("{seconds}Z")
-}
-
 /// The time in RFC 3339 with exactly six decimals, as a lease must have it.
 fn microseconds(now: Timestamp) -> String {
     let text = now.to_string();
@@ -162,7 +155,7 @@ mod tests {
     #[test]
     fn times_have_the_form_that_kubernetes_requires() {
         let now = Timestamp::from_millis(1_796_000_000_123);
-        assert_eq!(seconds(now), "2026-11-30T00:53:20Z");
+        assert_eq!(now.to_rfc3339_seconds(), "2026-11-30T00:53:20Z");
         assert_eq!(microseconds(now), "2026-11-30T00:53:20.123000Z");
     }
 

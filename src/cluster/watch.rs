@@ -19,6 +19,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::convert::slim;
 use crate::clock::Stopwatch;
+use crate::session::Timestamp;
 
 /// The first pause after an error. Each further error doubles the pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -117,6 +118,8 @@ pub(super) enum Change {
     Edit(Box<dyn FnOnce(&mut State) + Send>),
     /// All objects of a kind are known.
     Synced(Kind),
+    /// The replicas have shared which routes send checks, since this time.
+    Observed(Timestamp),
     /// The watch of a kind fails, with the reason.
     Failed(Kind, String),
 }

@@ -54,7 +54,7 @@ pub(super) fn rules(data: &[u8]) {
             method: &method,
             contract: Contract::AuthRequest,
         };
-        let found = compiled.find(&target);
+        let found = compiled.find(&target.normalize());
         let found = found.map(|found| found.rule.map(|rule| rule.index));
         assert_eq!(
             found.map_err(|_| AmbiguousReading),

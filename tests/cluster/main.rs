@@ -5,6 +5,7 @@
 
 use curfew_testkit as support;
 
+mod audit;
 mod failures;
 mod policies;
 mod status;

@@ -98,6 +98,13 @@ async fn redis_passes_the_history_suite_and_keeps_the_limits() {
     assert!(bytes.is_ascii() && bytes.len() > 100);
 }
 
+#[tokio::test]
+async fn redis_passes_the_suite_of_route_checks() {
+    let server = RedisServer::start();
+    let store = ConnectedStore::connect(settings(&server.url())).await;
+    conformance::run_route_checks(&**store, now()).await;
+}
+
 /// Curfew cannot distinguish a new Redis from a Redis that was emptied.
 #[tokio::test]
 async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {

@@ -15,6 +15,7 @@ mod path;
 mod policies;
 pub mod pollers;
 mod preset;
+mod request_index;
 mod routes;
 mod rule;
 mod rulebook;
@@ -40,12 +41,14 @@ pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
 pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
+pub use request_index::{NormalTarget, RequestTarget};
 pub use routes::{
-    PassivePaths, RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes, Sourced, lesser,
+    CheckTimes, PassivePaths, RouteChecks, RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes,
+    Sourced, lesser,
 };
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
-pub use rules::{MatchedPositions, MatchedRule, RequestTarget, Rules, RulesError};
+pub use rules::{MatchedRule, Rules, RulesError};
 pub use sign_in::{Authentication, SignInSource};
 pub use streams::{StreamActivity, StreamSettings};
 

@@ -1,6 +1,6 @@
 //! Turns the objects of a cluster into an index for checks, and into the status of each policy.
 
-mod claims;
+mod checked;
 mod precedence;
 mod report;
 mod sources;
@@ -9,16 +9,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use claims::Claims;
+use checked::Checked;
+pub(crate) use checked::id;
 use sources::Sources;
 
+use crate::claims::{self, Claims};
 use crate::merge::Merged;
 use crate::objects::ObjectKey;
 use crate::policy::{
-    Conditions, HostPattern, PathPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms,
-    RulesError,
+    Conditions, HostPattern, PathPattern, RouteChecks, RouteEntry, RouteIndex, RouteScope,
+    RouteTerms, RulesError,
 };
 use crate::routes::{RoutePath, RouteRule, Routes};
+use crate::session::Timestamp;
 use crate::state::State;
 use crate::status::PolicyStatus;
 
@@ -60,23 +63,31 @@ struct Entry<'a> {
     /// The hosts of the entry: those of the rule, or some of them.
     host: HostPattern,
     sources: BTreeSet<usize>,
+    checks: Arc<RouteChecks>,
 }
 
-/// Compiles the objects of a cluster. The result depends only on the objects, so all replicas get the same result.
+/// Compiles the objects of a cluster. The limits depend only on the objects, so all replicas get the same. The index
+/// continues the records of checks of the index `before`, which has observed them since the time `since`.
 ///
 /// # Errors
 /// [`RulesError`] if the index cannot be built. The caller then keeps the earlier index, because without an index no limit
 /// would apply.
-pub fn compile(state: &State) -> Result<Compiled, RulesError> {
+pub fn compile(
+    state: &State,
+    before: &RouteIndex,
+    since: Timestamp,
+) -> Result<Compiled, RulesError> {
     let routes = Routes::of(state);
     let claims = Claims::new(&routes.rules);
     let sources = Sources::new(state);
+    let mut checked = Checked::new(before);
     let mut entries = Vec::new();
     for rule in &routes.rules {
         for host in &rule.hosts {
             if !claims.holds(rule, host) {
                 continue;
             }
+            let checks = checked.of_rule(rule, host);
             let narrower = sources.narrower_hosts(rule, host);
             for part in std::iter::once(host.clone()).chain(narrower) {
                 entries.push(Entry {
@@ -84,6 +95,7 @@ pub fn compile(state: &State) -> Result<Compiled, RulesError> {
                     rule_host: host,
                     sources: sources.of_rule(rule, &part),
                     host: part,
+                    checks: Arc::clone(&checks),
                 });
             }
         }
@@ -95,7 +107,7 @@ pub fn compile(state: &State) -> Result<Compiled, RulesError> {
     let merged = entries.iter().map(|entry| sources.merge(&entry.sources));
     let merged: Vec<Merged> = merged.collect();
     let (session_policies, cluster_policies) =
-        report::statuses(state, &routes, &claims, &sources, &entries, &merged);
+        report::statuses(state, &routes, &claims, &sources, &entries, &merged, since);
     let entries = index_entries(&routes, &sources, &entries, &merged);
     // Only globs have a size limit. Without them, the limits apply to more requests, so they are never looser.
     let index =
@@ -136,21 +148,24 @@ fn index_entries(
             otherwise.push(for_hosts(Vec::new(), &ceilings, RouteScope::Otherwise));
         }
     }
-    let relevant = RelevantHosts::new(entries, merged);
     // A listener is a router of its own, because a policy can name it.
     let mut routers = HashMap::new();
     let mut shared: HashMap<&BTreeSet<usize>, Arc<RouteTerms>> = HashMap::new();
     // Many rules of a route differ only in what Curfew does not know.
     let mut known = HashSet::new();
     for (entry, merged) in entries.iter().zip(merged) {
-        if !relevant.contains(&entry.host) {
-            continue;
-        }
         let rule = entry.rule;
-        let next = routers.len();
+        let next = u32::try_from(routers.len()).unwrap_or(u32::MAX);
         let router = *routers.entry((&rule.proxy, &rule.listener)).or_insert(next);
         let path = claims::path_name(&rule.path);
-        let same = (&entry.host, path, &rule.method, router, &entry.sources);
+        let same = (
+            &entry.host,
+            path,
+            &rule.route,
+            &rule.method,
+            router,
+            &entry.sources,
+        );
         if !rule.is_certain && !known.insert(same) {
             continue;
         }
@@ -172,6 +187,7 @@ fn index_entries(
                 router,
                 is_certain: rule.is_certain,
             },
+            checks: Some(Arc::clone(&entry.checks)),
         });
     }
     all.extend(otherwise);
@@ -202,39 +218,9 @@ fn for_hosts(hosts: Vec<HostPattern>, merged: &Merged, scope: RouteScope) -> Rou
         is_single_label: false,
         terms: Arc::new(merged.terms()),
         scope,
-    }
-}
-
-/// The hosts for which some object sets something. A route of another host changes nothing, so the index leaves it out.
-struct RelevantHosts<'a> {
-    exact: HashSet<&'a HostPattern>,
-    has_wildcard: bool,
-}
-
-impl<'a> RelevantHosts<'a> {
-    fn new(entries: &'a [Entry<'a>], merged: &[Merged]) -> Self {
-        let mut relevant = Self {
-            exact: HashSet::new(),
-            has_wildcard: false,
-        };
-        for (entry, merged) in entries.iter().zip(merged) {
-            if merged.is_empty() {
-                continue;
-            }
-            match &entry.host {
-                host @ HostPattern::Exact(_) => {
-                    relevant.exact.insert(host);
-                }
-                HostPattern::Subdomains(_) => relevant.has_wildcard = true,
-            }
-        }
-        relevant
-    }
-
-    fn contains(&self, host: &HostPattern) -> bool {
-        self.has_wildcard || self.exact.contains(host)
+        checks: None,
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

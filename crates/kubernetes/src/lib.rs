@@ -7,6 +7,8 @@
 //! This crate does no I/O. The caller watches the API server and writes the status.
 
 mod annotations;
+mod audit;
+mod claims;
 mod cluster_policy;
 mod compile;
 mod duration;
@@ -18,6 +20,7 @@ mod session_policy;
 mod state;
 mod status;
 
+pub use audit::{AuditedRoute, RouteReport, RouteState, audit};
 pub use cluster_policy::{ClusterSessionPolicySpec, Forbidden};
 pub use compile::{AnnotationMistake, Compiled, compile};
 pub use duration::{DurationError, parse_duration};

@@ -266,8 +266,18 @@ pub struct RouteStatus {
 pub struct RouteParentStatus {
     /// The Gateway.
     pub parent_ref: ParentRef,
+    /// The controller of the Gateway.
+    pub controller_name: String,
     /// The conditions.
     pub conditions: Vec<RouteCondition>,
+}
+
+impl ParentRef {
+    /// The Gateway that a route of a namespace refers to.
+    pub(crate) fn gateway(&self, namespace: &str) -> ObjectKey {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        ObjectKey::new(namespace, &self.name)
+    }
 }
 
 /// A condition in the status of a route.

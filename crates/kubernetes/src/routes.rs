@@ -1,6 +1,7 @@
 //! The requests that the routes of a cluster serve.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use crate::objects::{
     Backend, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRouteMatch,
@@ -20,6 +21,12 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 pub(crate) struct RouteId {
     pub(crate) kind: &'static str,
     pub(crate) key: ObjectKey,
+}
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
 }
 
 impl RouteId {
@@ -74,6 +81,8 @@ pub(crate) struct Routes {
     pub(crate) named_hosts: BTreeMap<String, HashSet<HostPattern>>,
     /// The namespaces with routes for every host.
     pub(crate) with_every_host: BTreeSet<String>,
+    /// The name of the controller of each proxy.
+    pub(crate) controllers: BTreeMap<String, String>,
 }
 
 impl Routes {
@@ -191,6 +200,12 @@ impl Routes {
                 continue;
             };
             self.served.insert(route.clone());
+            let object = state.ingress_classes.get(&ObjectKey::new("", &class));
+            let controller = object
+                .map_or(&class, |class| &class.spec.controller)
+                .clone();
+            self.controllers
+                .insert(format!("class {class}"), controller);
             let base = RouteRule {
                 route: route.clone(),
                 created: ingress.metadata.creation_timestamp.clone(),
@@ -248,6 +263,11 @@ impl Routes {
         self.name_hosts(&route.key.namespace, &own);
         if !listening.0.is_empty() {
             self.served.insert(route.clone());
+        }
+        for parent in &status.parents {
+            let gateway = parent.parent_ref.gateway(&route.key.namespace);
+            let name = parent.controller_name.clone();
+            self.controllers.insert(format!("Gateway {gateway}"), name);
         }
         let bases = listening.0.iter().filter_map(|(gateway, listener, host)| {
             Some(RouteRule {
@@ -391,10 +411,7 @@ struct Listening(Vec<(ObjectKey, String, Option<HostPattern>)>);
 impl Listening {
     /// Finds the listeners. A Gateway serves a route if it says that it has accepted the route.
     fn new(state: &State, route: &Metadata, parents: &[ParentRef], status: &RouteStatus) -> Self {
-        let key = |parent: &ParentRef| {
-            let namespace = parent.namespace.as_ref().unwrap_or(&route.namespace);
-            ObjectKey::new(namespace, &parent.name)
-        };
+        let key = |parent: &ParentRef| parent.gateway(&route.namespace);
         let is_accepted = |parent: &ParentRef| {
             status.parents.iter().any(|it| {
                 key(&it.parent_ref) == key(parent)

@@ -15,7 +15,7 @@ const MAX_ANCESTORS: usize = 16;
 /// A condition of a policy for one of its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// `Accepted` or `Programmed`.
+    /// `Accepted`, `Programmed` or `ChecksSeen`.
     pub kind: &'static str,
     /// Whether the condition is true.
     pub status: bool,
@@ -135,6 +135,12 @@ fn conditions(conditions: &[Condition], before: &Value, generation: i64, now: &s
 }
 
 impl Condition {
+    /// Whether the policy does not apply.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.kind == "Accepted" && !self.status
+    }
+
     pub(crate) fn accepted() -> Self {
         Self {
             kind: "Accepted",

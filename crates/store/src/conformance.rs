@@ -10,6 +10,7 @@
 mod adoption;
 mod changes;
 mod revocations;
+mod route_checks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::session::{
 
 pub use adoption::run_history;
 pub use revocations::{run_cut_offs, run_rules};
+pub use route_checks::run_route_checks;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How many tasks try an operation concurrently, if only one of them may succeed.

@@ -2,7 +2,7 @@
 //!
 //! The trait [`SessionStore`] has two implementations, [`memory`] and [`redis`], and the wrappers [`touch`],
 //! [`cached`], [`journal`] and [`measured`]. All of them pass the test suite in `conformance`. [`memory`] and [`redis`]
-//! also implement traits for other data: [`DeadlineQueue`], [`CutOffStore`] and [`HistoryStore`].
+//! also implement traits for other data: [`DeadlineQueue`], [`CutOffStore`], [`HistoryStore`] and [`RouteCheckStore`].
 
 #[macro_use]
 mod forward;
@@ -24,6 +24,7 @@ pub mod measured;
 pub mod memory;
 pub mod redis;
 pub(crate) mod revocation_rules;
+mod route_checks;
 mod stores;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -54,6 +55,7 @@ pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsBySource};
 pub use invalidation_listener::{InvalidationListener, InvalidationListeners};
 pub use revocation_rules::MAX_REVOCATION_RULES;
+pub use route_checks::{RouteCheckStore, SharedRouteChecks, TimesByRoute};
 pub use stores::Stores;
 pub use walk::{Batch, SessionWalk};
 

@@ -15,7 +15,8 @@ use super::revocation_rules::RevocationRules;
 use super::{
     AddRuleOutcome, Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage,
     DeadlineQueue, EndOutcome, EndRequest, History, HistoryStore, LimitsBySource, Page,
-    Replication, SessionStore, SessionWalk, StoreError, Touch,
+    Replication, RouteCheckStore, SessionStore, SessionWalk, SharedRouteChecks, StoreError,
+    TimesByRoute, Touch,
 };
 use crate::LocalStore;
 use crate::clock::Clock;
@@ -36,6 +37,7 @@ pub struct MemoryStore {
     /// The store may drop the cut-offs and revocation rules whose time is not later than this time, in milliseconds.
     expired_until: AtomicU64,
     history: Mutex<History>,
+    route_checks: Mutex<Option<SharedRouteChecks>>,
 }
 
 #[derive(Default)]
@@ -80,6 +82,7 @@ impl MemoryStore {
             rules: RevocationRules::new(),
             expired_until: AtomicU64::new(0),
             history: Mutex::default(),
+            route_checks: Mutex::default(),
         }
     }
 
@@ -430,6 +433,23 @@ impl HistoryStore for MemoryStore {
     ) -> Result<(), StoreError> {
         self.history.lock().record_limits(limits, now);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl RouteCheckStore for MemoryStore {
+    async fn share_route_checks(
+        &self,
+        known: &TimesByRoute,
+        now: Timestamp,
+    ) -> Result<SharedRouteChecks, StoreError> {
+        let mut shared = self.route_checks.lock();
+        let shared = shared.get_or_insert_with(|| SharedRouteChecks {
+            since: now,
+            times: TimesByRoute::new(),
+        });
+        shared.merge(known, now);
+        Ok(shared.clone())
     }
 }
 

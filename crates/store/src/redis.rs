@@ -20,6 +20,7 @@ mod managed_connection;
 mod queue;
 mod record;
 mod replication;
+mod route_checks;
 mod scan;
 mod script;
 mod sealed_value;

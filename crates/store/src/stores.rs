@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
+use crate::{CutOffStore, DeadlineQueue, HistoryStore, RouteCheckStore, SessionStore, SessionWalk};
 
 /// One store, with a field for each of its traits.
 #[derive(Clone)]
@@ -15,11 +15,13 @@ pub struct Stores {
     pub walk: Arc<dyn SessionWalk>,
     /// The last loss of data, and the absolute limits over time.
     pub history: Arc<dyn HistoryStore>,
+    /// The times of checks for the routes of a cluster.
+    pub route_checks: Arc<dyn RouteCheckStore>,
 }
 
 impl<S> From<Arc<S>> for Stores
 where
-    S: SessionStore + DeadlineQueue + CutOffStore + SessionWalk + HistoryStore,
+    S: SessionStore + DeadlineQueue + CutOffStore + SessionWalk + HistoryStore + RouteCheckStore,
 {
     fn from(store: Arc<S>) -> Self {
         Self {
@@ -27,6 +29,7 @@ where
             cut_offs: Arc::clone(&store) as _,
             walk: Arc::clone(&store) as _,
             history: Arc::clone(&store) as _,
+            route_checks: Arc::clone(&store) as _,
             sessions: store,
         }
     }

@@ -77,7 +77,11 @@ rules:
             method: &Method::OPTIONS,
             contract: Contract::Spoe,
         };
-        rules.find(&target).unwrap().terms.cors_preflight
+        rules
+            .find(&target.normalize())
+            .unwrap()
+            .terms
+            .cors_preflight
     };
     assert_eq!(preflight("/a"), Access::Protected);
     assert_eq!(preflight("/b"), Access::Public);
@@ -94,7 +98,7 @@ fn known_pollers_are_passive_on_their_polling_paths() {
             method: &method,
             contract: Contract::AuthRequest,
         };
-        rules.find(&target).unwrap().terms.activity == RuleActivity::Passive
+        rules.find(&target.normalize()).unwrap().terms.activity == RuleActivity::Passive
     };
     assert!(is_passive(
         "grafana.example.com",

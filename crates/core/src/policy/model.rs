@@ -2,8 +2,8 @@
 
 use super::host::HostPattern;
 use super::path::is_lookalike;
+use super::request_index::RequestTarget;
 use super::rule::{PathPattern, Rule};
-use super::rules::RequestTarget;
 
 /// The decoded path that all servers read; `None` if two servers read different paths.
 ///

@@ -70,6 +70,15 @@ impl From<SystemTime> for Timestamp {
 /// The last instant that RFC 3339 can express, 9999-12-31T23:59:59.999Z.
 const MAX_RFC3339_MILLIS: u64 = 253_402_300_799_999;
 
+impl Timestamp {
+    /// RFC 3339 in UTC with whole seconds, as in `2026-11-23T09:30:00Z`.
+    #[must_use]
+    pub fn to_rfc3339_seconds(self) -> String {
+        let time = UNIX_EPOCH + Duration::from_millis(self.0.min(MAX_RFC3339_MILLIS));
+        humantime::format_rfc3339_seconds(time).to_string()
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, as in `2026-11-23T09:30:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Entry;
-use super::claims::{Claims, path_name};
 use super::sources::Sources;
+use super::{Entry, checked};
+use crate::claims::{Claims, path_name};
 use crate::merge::{Effective, Merged, MergedLimit};
 use crate::objects::ObjectKey;
 use crate::routes::{RouteId, Routes};
+use crate::session::Timestamp;
 use crate::session_policy::TargetRef;
 use crate::state::State;
 use crate::status::{Ancestor, Condition, PolicyStatus, describe_override, effective_limit};
@@ -34,7 +35,11 @@ pub(super) fn statuses(
     sources: &Sources,
     entries: &[Entry<'_>],
     merged: &[Merged],
+    since: Timestamp,
 ) -> Statuses {
+    let since = since.to_rfc3339_seconds();
+    let by_source = entries_by_source(entries);
+    let of_source = |source: usize| by_source.get(&source).into_iter().flatten().copied();
     // All fields that apply together with each policy.
     let mut together: BTreeMap<usize, Merged> = BTreeMap::new();
     for (entry, merged) in entries.iter().zip(merged) {
@@ -79,7 +84,18 @@ pub(super) fn statuses(
         let targets = policy.spec.target_refs.iter();
         let status = PolicyStatus {
             ancestors: targets
-                .map(|target| reporter.ancestor(&key.namespace, target, mistakes, &overridden))
+                .map(|target| {
+                    let of_target = of_source(*source)
+                        .filter(|entry| serves(entry, &key.namespace, target))
+                        .map(checks_of);
+                    let checks = checked::condition(of_target, &since);
+                    let conditions =
+                        reporter.conditions(&key.namespace, target, mistakes, &overridden);
+                    Ancestor {
+                        target: target.clone(),
+                        conditions: conditions.into_iter().chain(checks).collect(),
+                    }
+                })
                 .collect(),
             ..limits_in_force(&merged)
         };
@@ -106,13 +122,48 @@ pub(super) fn statuses(
             (Some(conflict), true) => Condition::refused("Conflicted", conflict),
             (None, true) => Condition::accepted(),
         };
+        let checks = checked::condition(of_source(*source).map(checks_of), &since);
+        let conditions = [condition, Condition::programmed(&[])];
         let status = PolicyStatus {
-            conditions: vec![condition, Condition::programmed(&[])],
+            conditions: conditions.into_iter().chain(checks).collect(),
             ..PolicyStatus::default()
         };
         (name.clone(), status)
     });
     (session_policies.collect(), cluster_policies.collect())
+}
+
+/// The entries to which each object applies.
+fn entries_by_source<'a>(entries: &'a [Entry<'a>]) -> BTreeMap<usize, Vec<&'a Entry<'a>>> {
+    let mut by_source: BTreeMap<usize, Vec<&Entry<'_>>> = BTreeMap::new();
+    for entry in entries {
+        for source in &entry.sources {
+            by_source.entry(*source).or_default().push(entry);
+        }
+    }
+    by_source
+}
+
+/// Whether an entry of a policy comes from its target. A Gateway and a Service have all entries of the policy.
+fn serves(entry: &Entry<'_>, namespace: &str, target: &TargetRef) -> bool {
+    let route = &entry.rule.route;
+    match &*target.kind {
+        "Gateway" | "Service" => true,
+        kind => {
+            let is_route = route.kind == kind
+                && route.key.name == target.name
+                && route.key.namespace == namespace;
+            let section = target.section_name.as_ref();
+            is_route && section.is_none_or(|name| entry.rule.section.as_ref() == Some(name))
+        }
+    }
+}
+
+/// The name of an entry, and whether a check has arrived for it.
+fn checks_of(entry: &Entry<'_>) -> (String, bool) {
+    let path = path_name(&entry.rule.path).unwrap_or_default();
+    let name = format!("{}{path}", entry.rule_host);
+    (name, !entry.checks.times().is_never())
 }
 
 fn limits_in_force(merged: &Merged) -> PolicyStatus {
@@ -136,20 +187,17 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    fn ancestor(
+    /// `Accepted`, and `Programmed` if the policy is accepted.
+    fn conditions(
         &self,
         namespace: &str,
         target: &TargetRef,
         mistakes: &[String],
         overridden: &[String],
-    ) -> Ancestor {
+    ) -> Vec<Condition> {
         let accepted = self.condition(namespace, target, mistakes);
-        let is_accepted = accepted.status;
-        let programmed = is_accepted.then(|| Condition::programmed(overridden));
-        Ancestor {
-            target: target.clone(),
-            conditions: std::iter::once(accepted).chain(programmed).collect(),
-        }
+        let programmed = accepted.status.then(|| Condition::programmed(overridden));
+        std::iter::once(accepted).chain(programmed).collect()
     }
 
     fn condition(&self, namespace: &str, target: &TargetRef, mistakes: &[String]) -> Condition {

@@ -13,8 +13,8 @@ use crate::policy::{Contract, RequestTarget};
 use crate::state::Object;
 use crate::status::Condition;
 
-fn compile(state: &State) -> Compiled {
-    super::compile(state).unwrap()
+pub(crate) fn compile(state: &State) -> Compiled {
+    super::compile(state, &RouteIndex::default(), Timestamp::default()).unwrap()
 }
 
 /// Adds the objects of a YAML stream to a state, as a watch does.
@@ -74,19 +74,21 @@ fn to_json(yaml: &yaml_rust2::Yaml) -> Value {
     }
 }
 
-fn state(yaml: &str) -> State {
+pub(crate) fn state(yaml: &str) -> State {
     let mut state = State::default();
     apply(&mut state, yaml);
     state
 }
 
 fn find(compiled: &Compiled, method: &str, host: &str, path: &str) -> Option<Arc<RouteTerms>> {
-    compiled.index.find(&RequestTarget {
+    let method = method.parse::<Method>().unwrap();
+    let target = RequestTarget {
         host,
         path: path.as_bytes(),
-        method: &method.parse::<Method>().unwrap(),
+        method: &method,
         contract: Contract::ForwardAuth,
-    })
+    };
+    compiled.index.find(&target.normalize())
 }
 
 /// Returns the idle limit of a GET request in minutes, and the object that sets it.

@@ -33,6 +33,7 @@ async fn passes_the_conformance_suite() {
     conformance::run_queue(&store, START).await;
     conformance::run_cut_offs(&store, START).await;
     conformance::run_rules(&store, START).await;
+    conformance::run_route_checks(&store, START).await;
 }
 
 #[tokio::test]

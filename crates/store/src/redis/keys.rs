@@ -86,6 +86,11 @@ impl Keys {
         self.key(b"mark", format!("{{{tag}}}").as_bytes())
     }
 
+    /// Returns the key of the hash with the times of checks for routes.
+    pub(super) fn route_checks(&self) -> Vec<u8> {
+        self.key(b"routes", b"")
+    }
+
     /// Returns the key of the schema version.
     pub(super) fn schema(&self) -> Vec<u8> {
         self.key(b"schema", b"")

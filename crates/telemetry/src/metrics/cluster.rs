@@ -4,6 +4,9 @@ use prometheus::{HistogramVec, IntGauge, IntGaugeVec};
 
 use super::{Metrics, Registrar};
 
+/// What Curfew knows about the checks of a route.
+const CHECKS: [&str; 3] = ["seen", "uncertain", "never"];
+
 /// The label values of the mistakes.
 const MISTAKES: [&str; 2] = ["annotation", "policy"];
 
@@ -15,6 +18,7 @@ pub(super) struct ClusterMetrics {
     lag: IntGauge,
     change: HistogramVec,
     mistakes: IntGaugeVec,
+    routes: IntGaugeVec,
 }
 
 impl ClusterMetrics {
@@ -43,10 +47,18 @@ impl ClusterMetrics {
                 "Unreadable annotations, and policies that do not apply to a target.",
                 &["kind"],
             )?,
+            routes: registrar.gauges(
+                "curfew_kubernetes_routes",
+                "Routes of the Kubernetes cluster, each with a host and a path, by whether a check has arrived.",
+                &["checks"],
+            )?,
         };
         metrics.watch_healthy.set(1);
         for kind in ["session_policy", "cluster_session_policy", "route"] {
             metrics.objects.with_label_values(&[kind]).set(0);
+        }
+        for checks in CHECKS {
+            metrics.routes.with_label_values(&[checks]).set(0);
         }
         for kind in MISTAKES {
             metrics.mistakes.with_label_values(&[kind]).set(0);
@@ -77,6 +89,14 @@ impl Metrics {
     pub fn record_cluster_mistakes(&self, annotations: usize, policies: usize) {
         for (kind, count) in MISTAKES.into_iter().zip([annotations, policies]) {
             let gauge = self.cluster.mistakes.with_label_values(&[kind]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Records how many routes have sent a check for certain, perhaps, and never.
+    pub fn record_route_checks(&self, certain: usize, possible: usize, never: usize) {
+        for (checks, count) in CHECKS.into_iter().zip([certain, possible, never]) {
+            let gauge = self.cluster.routes.with_label_values(&[checks]);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

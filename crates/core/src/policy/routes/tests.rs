@@ -1,8 +1,11 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::Method;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Contract, HostPattern};
+use crate::policy::{ActivityKind, Conditions, Contract, HostPattern, PathPattern, RequestTarget};
 
 fn sourced<T>(value: T) -> Sourced<T> {
     Sourced {
@@ -31,6 +34,7 @@ fn entry(host: &str, path: &str, seconds: u64, is_certain: bool) -> RouteEntry {
             router: 0,
             is_certain,
         },
+        checks: None,
     }
 }
 
@@ -42,7 +46,7 @@ fn find(index: &RouteIndex, host: &str, path: &str) -> Option<u64> {
         method: &Method::GET,
         contract: Contract::ForwardAuth,
     };
-    let terms = index.find(&target)?;
+    let terms = index.find(&target.normalize())?;
     terms.idle.as_ref().map(|idle| idle.value.as_secs())
 }
 
@@ -67,7 +71,7 @@ fn the_first_certain_route_decides_and_uncertain_routes_before_it_tighten() {
 
 #[test]
 fn the_tightest_of_all_routers_applies() {
-    let of_router = |router: usize, path: &str, seconds: u64| RouteEntry {
+    let of_router = |router: u32, path: &str, seconds: u64| RouteEntry {
         scope: RouteScope::Route {
             router,
             is_certain: true,
@@ -167,6 +171,65 @@ fn parts(terms: &RouteTerms) -> impl PartialEq + std::fmt::Debug + use<> {
         terms.groups.clone(),
         terms.forbids_public.clone(),
     )
+}
+
+/// Finds a GET request at minute 7, and returns the times of these routes.
+fn times_after(index: &RouteIndex, path: &str, routes: &[&Arc<RouteChecks>]) -> Vec<(u32, u32)> {
+    let target = RequestTarget {
+        host: "a.example.com",
+        path: path.as_bytes(),
+        method: &Method::GET,
+        contract: Contract::ForwardAuth,
+    };
+    let _ = index.find_and_record(&target.normalize(), 7);
+    let times = routes.iter().map(|route| route.times());
+    times.map(|it| (it.certain, it.possible)).collect()
+}
+
+#[test]
+fn a_check_is_recorded_for_the_routes_that_it_can_belong_to() {
+    let route = |id| Arc::new(RouteChecks::new(id));
+    let (api, beta, rest) = (route(1), route(2), route(3));
+    let with = |checks: &Arc<RouteChecks>, path: &str, is_certain| RouteEntry {
+        checks: Some(Arc::clone(checks)),
+        // A route without terms is recorded too.
+        terms: Arc::default(),
+        ..entry("a.example.com", path, 1, is_certain)
+    };
+    let index = RouteIndex::new(vec![
+        with(&api, "/api", true),
+        // This one also has a condition on a header.
+        with(&beta, "/", false),
+        with(&rest, "/", true),
+    ])
+    .unwrap();
+    let all = [&api, &beta, &rest];
+    assert!(find(&index, "a.example.com", "/api").is_none());
+    assert_eq!(times_after(&index, "/other-host", &[]), []);
+    assert!(rest.times().certain == 0 && rest.times().possible == 7);
+    assert_eq!(
+        times_after(&index, "/api/x", &all),
+        [(7, 0), (0, 7), (0, 7)]
+    );
+    // The path has several readings, so nothing is certain.
+    let fresh = route(4);
+    let index = RouteIndex::new(vec![with(&fresh, "/api", true), with(&rest, "/", true)]).unwrap();
+    assert_eq!(times_after(&index, "/api/%2e%2e/x", &[&fresh]), [(0, 7)]);
+    // Two entries of one route, at two listeners.
+    let second_listener = RouteEntry {
+        scope: RouteScope::Route {
+            router: 1,
+            is_certain: true,
+        },
+        ..with(&fresh, "/api", true)
+    };
+    let index = RouteIndex::new(vec![with(&fresh, "/api", true), second_listener]).unwrap();
+    assert_eq!(times_after(&index, "/api", &[&fresh]), [(7, 7)]);
+    fresh.record(CheckTimes {
+        certain: 3,
+        possible: 9,
+    });
+    assert_eq!((fresh.times().certain, fresh.times().possible), (7, 9));
 }
 
 proptest! {

@@ -1,7 +1,10 @@
+use http::Method;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Access, Conditions, RuleActivity, model};
+use crate::policy::{
+    Access, Conditions, Contract, HostPattern, RequestTarget, RuleActivity, model,
+};
 
 /// Returns a rule for these hosts and paths. `=/a` stands for an exact path, `/a/` for a prefix, `~/a*` for a glob,
 /// and `?` for all ambiguous paths.
@@ -38,7 +41,7 @@ fn find(rules: &Rules, host: &str, path: &str) -> Result<Option<usize>, Ambiguou
         method: &Method::GET,
         contract: Contract::AuthRequest,
     };
-    let found = rules.find(&target)?;
+    let found = rules.find(&target.normalize())?;
     Ok(found.rule.map(|rule| rule.index))
 }
 
@@ -51,7 +54,7 @@ fn without_rules_everything_is_protected() {
         method: &Method::GET,
         contract: Contract::Spoe,
     };
-    let found = none.find(&target).unwrap();
+    let found = none.find(&target.normalize()).unwrap();
     assert!(found.rule.is_none());
     assert_eq!(found.terms.access, Access::Protected);
     assert_eq!(found.terms.activity, RuleActivity::Touch);
@@ -159,7 +162,7 @@ fn matches_methods_and_contracts() {
             method: &method,
             contract,
         };
-        let found = rules.find(&target).unwrap().rule.unwrap();
+        let found = rules.find(&target.normalize()).unwrap().rule.unwrap();
         assert_eq!(found.index, expected, "{method} {contract}");
     }
 }

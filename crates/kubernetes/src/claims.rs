@@ -10,14 +10,14 @@ use crate::routes::{RouteId, RoutePath, RouteRule};
 /// The order of claims: the creation time, the namespace, the name, the kind.
 type Holder<'a> = (&'a str, &'a str, &'a str, &'static str);
 
-pub(super) struct Claims<'a> {
+pub(crate) struct Claims<'a> {
     holders: BTreeMap<(String, String), Holder<'a>>,
     /// The first route for each host, whatever its path, and its proxy.
     hosts: BTreeMap<String, (Holder<'a>, &'a str)>,
 }
 
 impl<'a> Claims<'a> {
-    pub(super) fn new(rules: &'a [RouteRule]) -> Self {
+    pub(crate) fn new(rules: &'a [RouteRule]) -> Self {
         let mut holders: BTreeMap<(String, String), Holder<'a>> = BTreeMap::new();
         let mut hosts: BTreeMap<String, (Holder<'a>, &'a str)> = BTreeMap::new();
         for rule in rules {
@@ -37,12 +37,12 @@ impl<'a> Claims<'a> {
     }
 
     /// Whether the namespace of a rule holds the path of the rule at this host.
-    pub(super) fn holds(&self, rule: &RouteRule, host: &HostPattern) -> bool {
+    pub(crate) fn holds(&self, rule: &RouteRule, host: &HostPattern) -> bool {
         self.other_holder(rule, host).is_none()
     }
 
     /// Returns the route of another namespace that holds the path of the rule at this host.
-    pub(super) fn other_holder(&self, rule: &RouteRule, host: &HostPattern) -> Option<String> {
+    pub(crate) fn other_holder(&self, rule: &RouteRule, host: &HostPattern) -> Option<String> {
         let is_other = |(_, namespace, ..): &Holder<'_>| *namespace != rule.route.key.namespace;
         let host = host.to_string();
         let (of_host, proxy) = self.hosts.get(&host)?;
@@ -66,7 +66,7 @@ fn claimed(rule: &RouteRule) -> impl Iterator<Item = (String, String)> {
 }
 
 /// Returns a text for a path; `None` for a path that Curfew cannot represent.
-pub(super) fn path_name(path: &RoutePath) -> Option<String> {
+pub(crate) fn path_name(path: &RoutePath) -> Option<String> {
     match path {
         RoutePath::Any => Some("/…".to_owned()),
         RoutePath::Pattern(pattern) => Some(pattern.to_string()),

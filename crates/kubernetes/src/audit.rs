@@ -1,0 +1,204 @@
+//! The report for auditors: which routes of the cluster send checks.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::claims::{Claims, path_name};
+use crate::compile::id;
+use crate::policy::{CheckTimes, HostPattern, RouteIndex};
+use crate::routes::{RouteId, RouteRule, Routes};
+use crate::state::State;
+
+/// What Curfew knows about the checks of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    /// No check has arrived since the observation began.
+    NoCheck,
+    /// Curfew cannot tell: a check arrived that can be for this route or for another one.
+    Uncertain,
+    /// Curfew cannot tell: the route serves every host.
+    EveryHost,
+    /// A route of another namespace holds the host and the path.
+    Conflicted,
+    /// No controller serves the route, so no traffic reaches it through a proxy that Curfew knows.
+    NotServed,
+    /// A check has arrived that can only be for this route.
+    Checked,
+}
+
+/// The report on the routes of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RouteReport {
+    /// When the observation began, in RFC 3339. A route without checks has sent none since then.
+    pub since: String,
+    /// All routes, those without checks first.
+    pub routes: Vec<AuditedRoute>,
+}
+
+/// A rule of a route and one of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AuditedRoute {
+    /// The object, such as `Ingress team-crm/crm`.
+    pub route: String,
+    /// The host; `*` for every host.
+    pub host: String,
+    /// The path, as a pattern; absent for a path that Curfew cannot represent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The method; absent for every method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The proxy: a class of Ingresses or a Gateway; absent if no controller serves the route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// What Curfew knows about its checks.
+    pub state: RouteState,
+    /// The minute of the last check, in RFC 3339; absent without checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_check: Option<String>,
+    /// The route that holds the host and the path instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
+    /// How to send checks from this proxy; only for a route without checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attach: Option<&'static str>,
+}
+
+/// Returns what is known about the checks of each route, the routes without checks first. `index` has the times of the
+/// checks.
+#[must_use]
+pub fn audit(state: &State, index: &RouteIndex) -> Vec<AuditedRoute> {
+    let routes = Routes::of(state);
+    let claims = Claims::new(&routes.rules);
+    let times = index.checks().map(|checks| (checks.id, checks.times()));
+    let times: HashMap<u64, CheckTimes> = times.collect();
+    let mut all = Vec::new();
+    for rule in &routes.rules {
+        if rule.hosts.is_empty() {
+            all.push(audited(&routes, rule, None, RouteState::EveryHost, 0));
+        }
+        for host in &rule.hosts {
+            let times = times.get(&id(rule, host)).copied().unwrap_or_default();
+            let holder = claims.other_holder(rule, host);
+            let state = if holder.is_some() {
+                RouteState::Conflicted
+            } else if times.certain > 0 {
+                RouteState::Checked
+            } else if times.possible > 0 {
+                RouteState::Uncertain
+            } else {
+                RouteState::NoCheck
+            };
+            let last = times.certain.max(times.possible);
+            let mut route = audited(&routes, rule, Some(host), state, last);
+            route.held_by = holder;
+            all.push(route);
+        }
+    }
+    let ids = state.ingresses.keys().map(|key| ("Ingress", key));
+    let ids = ids.chain(state.http_routes.keys().map(|key| ("HTTPRoute", key)));
+    let ids = ids.chain(state.grpc_routes.keys().map(|key| ("GRPCRoute", key)));
+    let ids = ids.map(|(kind, key)| RouteId::new(kind, key));
+    let not_served = ids.filter(|id| !routes.served.contains(id));
+    all.extend(not_served.map(|id| AuditedRoute {
+        route: id.to_string(),
+        host: "*".to_owned(),
+        path: None,
+        method: None,
+        proxy: None,
+        state: RouteState::NotServed,
+        last_check: None,
+        held_by: None,
+        attach: None,
+    }));
+    let key = |it: &AuditedRoute| {
+        let path = it.path.clone();
+        (
+            it.state,
+            it.route.clone(),
+            it.host.clone(),
+            path,
+            it.method.clone(),
+            it.proxy.clone(),
+        )
+    };
+    all.sort_by_cached_key(key);
+    // Listeners of a Gateway, and rules that differ only in headers, are one line.
+    all.dedup();
+    all
+}
+
+fn audited(
+    routes: &Routes,
+    rule: &RouteRule,
+    host: Option<&HostPattern>,
+    state: RouteState,
+    last: u32,
+) -> AuditedRoute {
+    let needs_check = matches!(state, RouteState::NoCheck | RouteState::Uncertain);
+    let controller = routes.controllers.get(&rule.proxy);
+    AuditedRoute {
+        route: rule.route.to_string(),
+        host: host.map_or_else(|| "*".to_owned(), ToString::to_string),
+        path: path_name(&rule.path),
+        method: rule.method.as_ref().map(ToString::to_string),
+        proxy: Some(rule.proxy.clone()),
+        state,
+        last_check: (last > 0).then(|| CheckTimes::time(last).to_rfc3339_seconds()),
+        held_by: None,
+        attach: needs_check.then(|| attach(controller.map_or("", |it| it))),
+    }
+}
+
+/// How to send checks from a proxy, by the name of its controller.
+fn attach(controller: &str) -> &'static str {
+    const KNOWN: [(&str, &str); 9] = [
+        (
+            "ingress-nginx",
+            "ConfigMap of ingress-nginx: global-auth-url; or the annotation nginx.ingress.kubernetes.io/auth-url",
+        ),
+        (
+            "traefik.io/gateway",
+            "Traefik: a ForwardAuth middleware at the entry point, or an ExtensionRef filter of the route",
+        ),
+        (
+            "traefik",
+            "Traefik: a ForwardAuth middleware at the entry point, or the annotation traefik.ingress.kubernetes.io/router.middlewares",
+        ),
+        (
+            "gateway.envoyproxy.io",
+            "Envoy Gateway: a SecurityPolicy with extAuth for the Gateway",
+        ),
+        (
+            "istio.io",
+            "Istio: an AuthorizationPolicy with the action CUSTOM in the root namespace",
+        ),
+        (
+            "haproxy-ingress",
+            "haproxy-ingress: auth-url in its ConfigMap, or the annotation haproxy-ingress.github.io/auth-url",
+        ),
+        (
+            "gateway.nginx.org",
+            "NGINX Gateway Fabric: the filter ExternalAuth of the route",
+        ),
+        (
+            "projectcontour.io",
+            "Contour: globalExtAuth in its configuration",
+        ),
+        (
+            "nginx",
+            "the directive auth_request, through the configuration of this controller",
+        ),
+    ];
+    let found = KNOWN.iter().find(|(name, _)| controller.contains(name));
+    found.map_or(
+        "the external authorization of this controller",
+        |(_, attach)| attach,
+    )
+}
+
+#[cfg(test)]
+mod tests;
