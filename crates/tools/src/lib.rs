@@ -5,5 +5,6 @@
 pub mod compliance;
 pub mod lint;
 pub mod render;
+mod yaml_node;
 
 use curfew_core::{policy, session, yaml};

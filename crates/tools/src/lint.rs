@@ -9,13 +9,13 @@ mod kubernetes;
 mod nginx;
 mod oauth2_proxy;
 mod traefik;
-mod yaml;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::yaml::MAX_NESTING_LEVELS;
+use crate::yaml_node;
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -89,7 +89,7 @@ pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, LintError> 
     } else if oauth2_proxy::is_config(text) {
         oauth2_proxy::check(text, &mut findings);
     } else {
-        let documents = yaml::parse(text)?;
+        let documents = yaml_node::parse(text)?;
         findings.protected_hosts = documents
             .iter()
             .flat_map(kubernetes::protected_hosts)

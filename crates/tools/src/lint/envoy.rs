@@ -1,8 +1,8 @@
 //! The linter for Envoy, and for resources that configure Envoy: EnvoyFilter, the mesh configuration of Istio, and
 //! Envoy Gateway.
 
-use super::yaml::Node;
 use super::{Findings, duration};
+use crate::yaml_node::Node;
 
 const FAIL_CLOSED_REMEDY: &str =
     "remove the setting, so that a request that cannot be checked is refused";

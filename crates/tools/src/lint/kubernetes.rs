@@ -1,8 +1,8 @@
 //! The linter for Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, and policies of the Gateway
 //! API.
 
-use super::yaml::Node;
 use super::{Findings, duration};
+use crate::yaml_node::Node;
 
 const NGINX_PREFIX: &str = "nginx.ingress.kubernetes.io/";
 const TRAEFIK_PREFIX: &str = "traefik.ingress.kubernetes.io/";

@@ -2,7 +2,7 @@
 //! entry points.
 
 use super::Findings;
-use super::yaml::Node;
+use crate::yaml_node::Node;
 
 const TRUST_HEADER_REMEDY: &str = "remove the setting: Traefik sets these headers itself. If another proxy is \
                       in front, list that proxy in forwardedHeaders.trustedIPs of the entry point";

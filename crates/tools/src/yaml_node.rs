@@ -1,21 +1,21 @@
+//! YAML documents whose nodes know their lines.
+
 use std::collections::HashMap;
 
 use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::Marker;
 
-use super::LintError;
-use crate::yaml::YamlError::Malformed;
-use crate::yaml::check;
+use crate::yaml::{YamlError, check};
 
 /// A YAML node, with its line number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) enum Value {
+pub(crate) enum Value {
     #[default]
     Nothing,
     Text(String),
@@ -26,19 +26,19 @@ pub(super) enum Value {
 
 impl Node {
     /// Returns the value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|it| it.2)
     }
 
     /// Returns the value at a path of keys.
-    pub(super) fn get_path(&self, path: &[&str]) -> Option<&Self> {
+    pub(crate) fn get_path(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
     /// Returns the keys, line numbers and values; empty if this is not a map.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
         let entries = match &self.value {
             Value::Map(entries) => &entries[..],
             _ => &[],
@@ -49,26 +49,26 @@ impl Node {
     }
 
     /// Returns the items; empty if this is not a list.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
             _ => &[],
         }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn is(&self, text: &str) -> bool {
+    pub(crate) fn is(&self, text: &str) -> bool {
         self.text() == Some(text)
     }
 
     /// Calls the function `visit` for every key at any depth, with the line number and the value of the key.
-    pub(super) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a str, usize, &'a Self)) {
+    pub(crate) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a str, usize, &'a Self)) {
         for (key, line, node) in self.entries() {
             visit(key, line, node);
             node.walk(visit);
@@ -79,7 +79,7 @@ impl Node {
     }
 
     /// Calls the function `visit` for every scalar that is not a key.
-    pub(super) fn walk_scalars<'a>(&'a self, visit: &mut impl FnMut(usize, &'a str)) {
+    pub(crate) fn walk_scalars<'a>(&'a self, visit: &mut impl FnMut(usize, &'a str)) {
         if let Some(text) = self.text() {
             visit(self.line, text);
         }
@@ -95,12 +95,12 @@ impl Node {
 /// Parses the documents of a file.
 ///
 /// # Errors
-/// [`LintError::Yaml`] if the text is not valid YAML, is nested too deep or is too large.
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, LintError> {
+/// [`YamlError`] if the text is not valid YAML, is nested too deep or is too large.
+pub(crate) fn parse(text: &str) -> Result<Vec<Node>, YamlError> {
     check(text)?;
     let mut builder = DocumentBuilder::default();
     let loaded = Parser::new_from_str(text).load(&mut builder, true);
-    loaded.map_err(|error| Malformed {
+    loaded.map_err(|error| YamlError::Malformed {
         line: error.marker().line(),
         message: error.info().to_owned(),
     })?;
