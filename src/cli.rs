@@ -13,6 +13,7 @@ mod keygen;
 mod lint;
 mod manual;
 mod migrate;
+mod migrate_annotations;
 mod output;
 mod probe;
 mod render;
@@ -74,6 +75,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Print the configuration of a proxy, with addresses and time limits that match Curfew's.
     Render(render::RenderArgs),
+    /// Print SessionPolicies for Ingresses whose annotations send a check to Authelia, oauth2-proxy or another service.
+    MigrateAnnotations(migrate_annotations::MigrateAnnotationsArgs),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
     /// Print the manual page, or write one page per command.
@@ -127,6 +130,7 @@ impl Cli {
             Command::Sessions(args) => sessions::run(&args),
             Command::Revoke(args) => revoke::run(&args),
             Command::Render(args) => render::run(&args),
+            Command::MigrateAnnotations(args) => migrate_annotations::run(&args),
             Command::Completions(args) => manual::print_completions(&args),
             Command::Man(args) => manual::print_man(&args),
         }

@@ -49,7 +49,7 @@ pub use curfew_core::{
 };
 pub use curfew_store as store;
 pub use curfew_telemetry::{self as telemetry, build};
-pub use curfew_tools::{compliance, lint, render};
+pub use curfew_tools::{compliance, lint, migrate_annotations, render};
 
 /// Internal parts of a check, for the benchmarks of this package.
 #[doc(hidden)]

@@ -166,6 +166,7 @@ fn commands_escape_text_from_files_and_arguments() {
     for arguments in [
         &["check-config", "--config", path][..],
         &["lint", "/no/eve\u{202e}\u{1b}[2J.conf"],
+        &["migrate-annotations", "/no/eve\u{202e}\u{1b}[2J.yaml"],
         &["explain", "--recording", "/no/eve\u{202e}\u{1b}[2J.json"],
         &["sessions", "show", "eve\u{202e}\u{1b}[2J"],
     ] {

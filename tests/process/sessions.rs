@@ -166,30 +166,68 @@ Sessions that end on time, enforced at the edge: idle and absolute limits for ap
 Usage: curfew <COMMAND>
 
 Commands:
-  demo          Run a demo on this machine: an application behind Curfew, with limits of a few seconds
-  serve         Run the service. Without a configuration, it keeps sessions in memory
-  healthcheck   Check whether the service on this machine is ready, for a container's health check
-  check-config  Check the configuration and print its effective values, without secrets
-  compliance    Report which requirements of standards each policy meets, and why
-  explain       Explain how a request would be evaluated: rule, policies, activity and limits
-  schema        Print the JSON Schema of the configuration file, for editors
-  migrate       Upgrade the records in Redis to the version of this program, while the service runs
-  clock         Compare the clocks of Redis, the replicas and this machine; choose the correct one with --accept
-  keygen        Generate a key for token.keys, or an admin token
-  sessions      List, show, end and watch sessions through the admin API
-  revoke        Emergency revocation: end all sessions that meet conditions, on every replica
-  probe         Black-box test: check that an idle session is rejected behind your proxy
-  lint          Check proxy configuration for settings that bypass session limits
-  render        Print the configuration of a proxy, with addresses and time limits that match Curfew's
-  completions   Print completions for a shell
-  man           Print the manual page, or write one page per command
-  help          Print this message or the help of the given subcommand(s)
+  demo                 Run a demo on this machine: an application behind Curfew, with limits of a few seconds
+  serve                Run the service. Without a configuration, it keeps sessions in memory
+  healthcheck          Check whether the service on this machine is ready, for a container's health check
+  check-config         Check the configuration and print its effective values, without secrets
+  compliance           Report which requirements of standards each policy meets, and why
+  explain              Explain how a request would be evaluated: rule, policies, activity and limits
+  schema               Print the JSON Schema of the configuration file, for editors
+  migrate              Upgrade the records in Redis to the version of this program, while the service runs
+  clock                Compare the clocks of Redis, the replicas and this machine; choose the correct one with --accept
+  keygen               Generate a key for token.keys, or an admin token
+  sessions             List, show, end and watch sessions through the admin API
+  revoke               Emergency revocation: end all sessions that meet conditions, on every replica
+  probe                Black-box test: check that an idle session is rejected behind your proxy
+  lint                 Check proxy configuration for settings that bypass session limits
+  render               Print the configuration of a proxy, with addresses and time limits that match Curfew's
+  migrate-annotations  Print SessionPolicies for Ingresses whose annotations send a check to Authelia, oauth2-proxy or another service
+  completions          Print completions for a shell
+  man                  Print the manual page, or write one page per command
+  help                 Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
   -V, --version  Print version
 "
     );
+}
+
+/// The policies are on standard output, and the notes are on standard error. A file that could not be read makes the
+/// command fail, and the policies for the other files are printed.
+#[test]
+fn annotations_become_policies_and_unreadable_files_are_errors() {
+    let setup = Setup::memory();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let snippets = format!("{}/tests/migration/snippets", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(
+        format!("{snippets}/authelia-ingress-nginx.yaml"),
+        path("a.yaml"),
+    )
+    .unwrap();
+    std::fs::write(path("authelia.cfg"), "session: {inactivity: 10m}\n").unwrap();
+    let (config, folder) = (path("authelia.cfg"), path(""));
+    let arguments = [
+        "migrate-annotations",
+        "--authelia-config",
+        config.as_str(),
+        folder.as_str(),
+    ];
+    let yaml = stdout_of_success(&run_command(&setup, &arguments));
+    assert!(yaml.ends_with("  idle: 10m\n  absolute: 1h\n"), "{yaml}");
+    std::fs::write(path("b.yml"), "a: [\n").unwrap();
+    let output = run_command(&setup, &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(to_text(&output.stdout), yaml);
+    let errors = to_text(&output.stderr);
+    for part in [
+        "b.yml: line 2: ",
+        "1 Ingress read, 1 policy printed, ",
+        "error: 1 file could not be read: its Ingresses are not in the output",
+    ] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
 }
 
 /// The output shows a location and a fix for each finding. If no finding is an error, the command succeeds.
