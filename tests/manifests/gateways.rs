@@ -5,6 +5,8 @@ use super::*;
 const MESH_CONFIG: &str = "deploy/istio/mesh-config.yaml";
 const AUTHORIZATION_POLICY: &str = "deploy/istio/authorization-policy.yaml";
 const ENVOY_GATEWAY: &str = "deploy/gateway-api/envoy-gateway.yaml";
+const ISTIO_GLOBAL: &str = "deploy/istio/authorization-policy-global.yaml";
+const ENVOY_GATEWAY_GLOBAL: &str = "deploy/gateway-api/envoy-gateway-global.yaml";
 const EXTERNAL_AUTH: &str = "deploy/gateway-api/external-auth.yaml";
 
 /// Returns two filters of an Envoy file: the filter that removes forged identities, and the external authorization.
@@ -210,4 +212,69 @@ fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
         checked_headers()
     );
     assert_sign_in_route(&rules[1]);
+}
+
+/// The policy for all hosts has the provider and the filter of the policy for one host. It has no exception, because an
+/// application may read a path in another way than Istio.
+#[test]
+fn the_global_policy_of_istio_checks_every_path() {
+    let [global, one] = [ISTIO_GLOBAL, AUTHORIZATION_POLICY]
+        .map(|file| read_document(file, "AuthorizationPolicy", "curfew"));
+    assert_eq!(global["metadata"], one["metadata"]);
+    for key in ["selector", "action", "provider"] {
+        assert_eq!(global["spec"][key], one["spec"][key], "{key}");
+    }
+    assert_eq!(global["spec"]["rules"], json!([{}]));
+    let [global, one] = [ISTIO_GLOBAL, AUTHORIZATION_POLICY]
+        .map(|file| read_document(file, "EnvoyFilter", "no-identity"));
+    assert_eq!(global, one);
+    let service = read_document(ISTIO_GLOBAL, "VirtualService", "curfew-browser");
+    let route = &service["spec"]["http"][0];
+    assert_eq!(
+        route["match"],
+        json!([{ "uri": { "prefix": "/.curfew/" } }])
+    );
+    assert_eq!(route["route"][0]["destination"]["port"]["number"], 9183);
+}
+
+/// The SecurityPolicy of the Gateway sends the checks of the SecurityPolicy of a route.
+#[test]
+fn the_global_policy_of_envoy_gateway_equals_that_of_a_route() {
+    let mut global = read_document(ENVOY_GATEWAY_GLOBAL, "SecurityPolicy", "curfew");
+    let target = &global["spec"]["targetRefs"][0];
+    assert_eq!(
+        (&target["kind"], &target["name"]),
+        (&json!("Gateway"), &json!("web"))
+    );
+    let backend = &mut global["spec"]["extAuth"]["http"]["backendRefs"][0];
+    assert_eq!(backend["namespace"].take(), "curfew");
+    backend.as_object_mut().unwrap().remove("namespace");
+    let one = read_document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http");
+    assert_eq!(global["spec"]["extAuth"], one["spec"]["extAuth"]);
+    let grant = read_document(ENVOY_GATEWAY_GLOBAL, "ReferenceGrant", "curfew");
+    let from = &grant["spec"]["from"][0];
+    assert_eq!(grant["metadata"]["namespace"], "curfew");
+    assert_eq!(from["namespace"], global["metadata"]["namespace"]);
+    let [global, one] = [ENVOY_GATEWAY_GLOBAL, ENVOY_GATEWAY]
+        .map(|file| read_document(file, "ClientTrafficPolicy", "no-identity"));
+    assert_eq!(global["spec"], one["spec"]);
+    // Only the route to Curfew itself has no check.
+    let exception = read_document(ENVOY_GATEWAY_GLOBAL, "SecurityPolicy", "curfew-browser");
+    let target = &exception["spec"]["targetRefs"][0];
+    let route = read_document(
+        ENVOY_GATEWAY_GLOBAL,
+        "HTTPRoute",
+        target["name"].as_str().unwrap(),
+    );
+    assert_eq!(
+        route["metadata"]["namespace"],
+        exception["metadata"]["namespace"]
+    );
+    let rules = route["spec"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0]["matches"][0]["path"]["value"], "/.curfew/");
+    assert_eq!(
+        rules[0]["backendRefs"],
+        json!([{ "name": "curfew", "port": 9183 }])
+    );
 }

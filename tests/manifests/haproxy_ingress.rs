@@ -58,3 +58,30 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
         "{early_config}"
     );
 }
+
+/// The keys of the controller's ConfigMap equal the annotations, without the public path.
+#[test]
+fn the_global_keys_equal_the_annotations() {
+    const GLOBAL: &str = "deploy/haproxy/ingress-global.yaml";
+    let global = read_document(GLOBAL, "ConfigMap", "haproxy-ingress")["data"].take();
+    let annotations = read_document(INGRESS, "Ingress", "application");
+    let annotations = annotations["metadata"]["annotations"].as_object().unwrap();
+    for (name, value) in annotations {
+        let key = name.strip_prefix("haproxy-ingress.github.io/").unwrap();
+        let expected = value.as_str().unwrap().replace(" !{ path /sign-in }", "");
+        assert_eq!(global[key], expected, "{key}");
+    }
+    let controller = read_document(INGRESS, "ConfigMap", "haproxy-ingress");
+    assert_eq!(global["config-global"], controller["data"]["config-global"]);
+    assert_eq!(global.as_object().unwrap().len(), annotations.len() + 1);
+    // The Ingress of Curfew itself clears each key that would deny its requests.
+    let browser = read_document(GLOBAL, "Ingress", "curfew-browser");
+    let cleared = browser["metadata"]["annotations"].as_object().unwrap();
+    assert!(cleared.values().all(|value| value == ""));
+    for key in ["auth-url", "config-backend-late"] {
+        assert!(
+            cleared.contains_key(&format!("haproxy-ingress.github.io/{key}")),
+            "{key}"
+        );
+    }
+}

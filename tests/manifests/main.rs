@@ -26,16 +26,21 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployment::installed_path;
 
-const MANIFESTS: [&str; 9] = [
+const MANIFESTS: [&str; 14] = [
     "deploy/nginx/ingress.yaml",
     "deploy/nginx/ingress-streams.yaml",
+    "deploy/nginx/ingress-global.yaml",
     "deploy/traefik/ingress-nginx.yaml",
     "deploy/traefik/kubernetes.yaml",
+    "deploy/traefik/kubernetes-global.yaml",
     "deploy/istio/mesh-config.yaml",
     "deploy/istio/authorization-policy.yaml",
+    "deploy/istio/authorization-policy-global.yaml",
     "deploy/gateway-api/envoy-gateway.yaml",
+    "deploy/gateway-api/envoy-gateway-global.yaml",
     "deploy/gateway-api/external-auth.yaml",
     "deploy/haproxy/ingress.yaml",
+    "deploy/haproxy/ingress-global.yaml",
 ];
 
 /// Runs `check.mjs`. The first comment of that file describes the arguments.

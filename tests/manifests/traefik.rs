@@ -183,3 +183,69 @@ fn static_configurations_separate_namespaces() {
         assert_eq!(crd, text.contains("safenaming"), "{file}");
     }
 }
+
+/// The middlewares of the entry point equal those of the file, and no resource of a cluster can replace them.
+#[test]
+fn the_entry_point_has_the_middlewares_of_the_file() {
+    const GLOBAL: &str = "deploy/traefik/kubernetes-global.yaml";
+    let config = read_document(GLOBAL, "ConfigMap", "curfew");
+    let text = config["data"]["curfew.yaml"].as_str().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("curfew.yaml");
+    std::fs::write(&path, text).unwrap();
+    let mut global = read_documents(path.to_str().unwrap()).remove(0)["http"]["middlewares"].take();
+    let mut file = read_file_configuration()["middlewares"].take();
+    let [global_address, file_address] = [&mut global, &mut file]
+        .map(|middlewares| path_and_port(&middlewares["curfew"]["forwardAuth"]["address"].take()));
+    assert_eq!(global_address, file_address);
+    assert_eq!(global, file);
+    // The identity headers of the client are removed before the check sets them.
+    let options = std::fs::read_to_string(GLOBAL).unwrap();
+    for option in [
+        "--providers.file.filename=/etc/curfew/curfew.yaml",
+        "--entryPoints.web.http.middlewares=no-identity@file,curfew@file",
+        "--entryPoints.web.http.aliasHeadersStrategy=delete",
+    ] {
+        assert!(options.contains(&format!("\n#   {option}\n")), "{option}");
+    }
+}
+
+/// The global keys of ingress-nginx equal the annotations, and the snippet equals the ConfigMap `curfew-request`.
+#[test]
+fn the_global_keys_of_ingress_nginx_equal_the_annotations() {
+    const INGRESS: &str = "deploy/nginx/ingress.yaml";
+    const GLOBAL: &str = "deploy/nginx/ingress-global.yaml";
+    let global = read_document(GLOBAL, "ConfigMap", "ingress-nginx-controller")["data"].take();
+    let ingress = read_document(INGRESS, "Ingress", "application");
+    let annotation = |name: &str| {
+        ingress["metadata"]["annotations"][format!("nginx.ingress.kubernetes.io/{name}")].clone()
+    };
+    for name in [
+        "auth-url",
+        "auth-response-headers",
+        "auth-always-set-cookie",
+    ] {
+        assert_eq!(global[format!("global-{name}")], annotation(name), "{name}");
+    }
+    assert_eq!(global["proxy-buffer-size"], annotation("proxy-buffer-size"));
+    let controller = read_document(INGRESS, "ConfigMap", "ingress-nginx-controller");
+    for (name, value) in controller["data"].as_object().unwrap() {
+        assert_eq!(global[name], *value, "{name}");
+    }
+    let [no_identity, expected] =
+        [GLOBAL, INGRESS].map(|file| read_document(file, "ConfigMap", "no-identity"));
+    assert_eq!(no_identity, expected);
+    // The controller writes the ConfigMap of auth-proxy-set-headers in the same form.
+    let headers = read_document(INGRESS, "ConfigMap", "curfew-request")["data"].take();
+    let headers = headers.as_object().unwrap().iter();
+    let mut expected: Vec<String> = headers
+        .map(|(name, value)| format!("proxy_set_header \"{name}\" {value};"))
+        .collect();
+    let snippet = global["global-auth-snippet"].as_str().unwrap();
+    let mut lines: Vec<&str> = snippet.lines().collect();
+    expected.sort_unstable();
+    lines.sort_unstable();
+    assert_eq!(lines, expected);
+    // As a regular expression, a path that begins with the default of this key could match every request.
+    assert_eq!(global["no-auth-locations"], "");
+}
