@@ -19,6 +19,7 @@ const { default: yaml } = await load("yaml/dist/index.js");
 const SCHEMAS = {
   "v1": "kubernetes-models/v1",
   "networking.k8s.io/v1": "kubernetes-models/networking.k8s.io/v1",
+  "admissionregistration.k8s.io/v1": "kubernetes-models/admissionregistration.k8s.io/v1",
   "monitoring.coreos.com/v1": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
   "traefik.io/v1alpha1": "@kubernetes-models/traefik/traefik.io/v1alpha1",
   "networking.istio.io/v1": "@kubernetes-models/istio/networking.istio.io/v1",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each test loads.
-const LOADED_FILES: [(&str, &[&str]); 12] = [
+const LOADED_FILES: [(&str, &[&str]); 13] = [
     (
         "tests/streams runs them in NGINX and in Curfew",
         &["nginx/streams.conf", "curfew/streams.yaml"],
@@ -42,6 +42,14 @@ const LOADED_FILES: [(&str, &[&str]); 12] = [
         ],
     ),
     (
+        "tests/manifests/admission.rs evaluates their expressions",
+        &[
+            "kubernetes/components/admission/limits.yaml",
+            "kubernetes/components/checks/admission.yaml",
+            "nginx/ingress-admission.yaml",
+        ],
+    ),
+    (
         "tests/manifests/configuration.rs and the program load them",
         &["curfew/curfew.schema.json", "curfew/curfew.yaml"],
     ),
@@ -73,6 +81,7 @@ const LOADED_FILES: [(&str, &[&str]); 12] = [
             "helm/curfew/Chart.yaml",
             "helm/curfew/templates/NOTES.txt",
             "helm/curfew/templates/_helpers.tpl",
+            "helm/curfew/templates/admission.yaml",
             "helm/curfew/templates/configmap.yaml",
             "helm/curfew/templates/deployment.yaml",
             "helm/curfew/templates/horizontalpodautoscaler.yaml",
@@ -101,6 +110,8 @@ const LOADED_FILES: [(&str, &[&str]); 12] = [
             "kubernetes/components/admin/kustomization.yaml",
             "kubernetes/components/admin/networkpolicy.yaml",
             "kubernetes/components/admin/service.yaml",
+            "kubernetes/components/admission/kustomization.yaml",
+            "kubernetes/components/checks/kustomization.yaml",
             "kubernetes/components/identity/kustomization.yaml",
             "kubernetes/components/identity/roles.yaml",
             "kubernetes/components/policies/crds.yaml",
@@ -109,8 +120,11 @@ const LOADED_FILES: [(&str, &[&str]); 12] = [
         ],
     ),
     (
-        "tests/manifests/kubernetes.rs compares it with the definitions of the component `policies`",
-        &["helm/curfew/crds/curfew.dev.yaml"],
+        "tests/manifests/kubernetes.rs compares them with the files of the components",
+        &[
+            "helm/curfew/crds/curfew.dev.yaml",
+            "helm/curfew/files/admission.yaml",
+        ],
     ),
     (
         "tests/manifests/kubernetes.rs renders each overlay with kubectl",

@@ -335,6 +335,56 @@ fn the_chart_has_the_definitions_of_the_component() {
     );
 }
 
+/// The component and the chart have the same admission policies, which need Kubernetes 1.30.
+#[test]
+fn the_admission_policies_are_valid() {
+    let read = |path: &str| crate::support::deployment::read_deploy_file(path);
+    assert_eq!(
+        read("helm/curfew/files/admission.yaml"),
+        read("kubernetes/components/admission/limits.yaml")
+    );
+    let values = [
+        PRODUCTION_VALUES[0],
+        PRODUCTION_VALUES[1],
+        "kubernetesPolicies.enabled=true",
+        "kubernetesPolicies.admission=true",
+    ];
+    let chart = RenderedManifests::new(&stdout_of(render_chart(&values)));
+    let directory = tempfile::tempdir().unwrap();
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
+    let deploy = relative_path(&deploy, directory.path());
+    let text = format!(
+        "resources: [{deploy}/overlays/redis]\ncomponents: [{deploy}/components/policies, {deploy}/components/admission, {deploy}/components/checks]\n"
+    );
+    std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
+    let path = directory.path().to_str().unwrap();
+    let overlay = RenderedManifests::new(&stdout_of(run_tool("kubectl", &["kustomize", path])));
+    for version in KUBERNETES_VERSIONS {
+        if version != "1.29" {
+            chart.assert_valid(version);
+            overlay.assert_valid(version);
+        }
+    }
+    for name in ["curfew-ceiling", "curfew-annotations"] {
+        for kind in [
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ] {
+            let [chart, overlay] = [&chart, &overlay].map(|of| of.find_object(kind, name));
+            assert_eq!(chart["spec"], overlay["spec"], "{kind} {name}");
+        }
+    }
+    overlay.find_object("ValidatingAdmissionPolicy", "curfew-checks");
+    for values in [&ALL_FEATURES[..], &values[..2]] {
+        let rendered = RenderedManifests::new(&stdout_of(render_chart(values)));
+        assert!(
+            rendered
+                .objects_of_kind("ValidatingAdmissionPolicy")
+                .is_empty()
+        );
+    }
+}
+
 /// Returns the relative path from one directory to another, through the root directory.
 fn relative_path(to: &std::path::Path, from: &std::path::Path) -> String {
     let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);

@@ -9,6 +9,7 @@
 
 use curfew_testkit as support;
 
+mod admission;
 mod configuration;
 mod container;
 mod deploy_file_coverage;
@@ -26,10 +27,11 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployment::installed_path;
 
-const MANIFESTS: [&str; 14] = [
+const MANIFESTS: [&str; 17] = [
     "deploy/nginx/ingress.yaml",
     "deploy/nginx/ingress-streams.yaml",
     "deploy/nginx/ingress-global.yaml",
+    "deploy/nginx/ingress-admission.yaml",
     "deploy/traefik/ingress-nginx.yaml",
     "deploy/traefik/kubernetes.yaml",
     "deploy/traefik/kubernetes-global.yaml",
@@ -41,6 +43,8 @@ const MANIFESTS: [&str; 14] = [
     "deploy/gateway-api/external-auth.yaml",
     "deploy/haproxy/ingress.yaml",
     "deploy/haproxy/ingress-global.yaml",
+    "deploy/kubernetes/components/admission/limits.yaml",
+    "deploy/kubernetes/components/checks/admission.yaml",
 ];
 
 /// Runs `check.mjs`. The first comment of that file describes the arguments.
