@@ -4,7 +4,6 @@
 //! stay in force.
 
 mod changes;
-mod convert;
 mod events;
 mod follower;
 mod lease;
@@ -12,6 +11,7 @@ mod observation;
 mod status;
 mod sync;
 mod watch;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,4 @@
+mod objects;
 mod recording;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,10 @@ pub(super) struct ExplainArgs {
     /// The policy that the proxy requests, as in /policy/NAME/auth-request.
     #[arg(long, value_name = "NAME")]
     proxy_policy: Option<String>,
+    /// Also apply Kubernetes objects from a file, as `kubectl get -A -o yaml` prints them: policies, routes, their classes,
+    /// Gateways, namespaces and services. Can be repeated. `-` reads standard input.
+    #[arg(long = "objects", value_name = "FILE")]
+    objects: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -57,6 +62,7 @@ pub(super) struct ExplainArgs {
 /// Prints the rule, the policies, the activity and the limits of a request.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let rulebook = args.config.source().load_rulebook()?;
+    let notes = objects::apply(&args.objects, &rulebook)?;
     if let Some(path) = &args.recording {
         return recording::explain_all(path, &rulebook, args.json);
     }
@@ -99,6 +105,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     } else {
         writeln!(out, "{:<10} {}", "hosts", rulebook.hosts.describe())?;
         write!(out, "{}", format_explanation(&explanation))?;
+        for note in notes {
+            writeln!(out, "{:<10} {}", "note", line(&note))?;
+        }
     }
     Ok(())
 }

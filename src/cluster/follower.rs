@@ -206,7 +206,7 @@ impl<'a> Follower<'a> {
             self.state.cluster_policies.len(),
             compiled.index.len(),
         );
-        let refused = refused_policies(&compiled);
+        let refused = compiled.refusals();
         metrics.record_cluster_mistakes(compiled.mistakes.len(), refused.len());
         let mistakes = compiled.mistakes.iter().map(ToString::to_string);
         diagnostics.set_recommendations(POLICY_DIAGNOSTICS, mistakes.chain(refused).collect());
@@ -237,19 +237,4 @@ impl<'a> Follower<'a> {
         diagnostics.set_information(WATCH_DIAGNOSTICS, self.sync.waiting());
         diagnostics.set_recommendations(WATCH_DIAGNOSTICS, self.sync.problems().collect());
     }
-}
-
-/// The policies that are not accepted, with the reason.
-fn refused_policies(compiled: &Compiled) -> Vec<String> {
-    let session = compiled.session_policies.iter().flat_map(|(key, status)| {
-        let conditions = status.ancestors.iter().flat_map(|it| &it.conditions);
-        let refused = conditions.filter(|condition| condition.is_refusal());
-        refused.map(move |it| format!("SessionPolicy {key}: {}: {}", it.reason, it.message))
-    });
-    let cluster = compiled.cluster_policies.iter().flat_map(|(name, status)| {
-        let conditions = status.conditions.iter();
-        let refused = conditions.filter(|condition| condition.is_refusal());
-        refused.map(move |it| format!("ClusterSessionPolicy {name}: {}: {}", it.reason, it.message))
-    });
-    session.chain(cluster).collect()
 }

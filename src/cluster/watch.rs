@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
-use super::convert::slim;
+use super::watched::Watched;
 use crate::clock::Stopwatch;
 use crate::session::Timestamp;
 
@@ -174,11 +174,10 @@ async fn watch<Spec, Status>(
     select: Select<Spec, Status>,
     sender: &Sender<Change>,
 ) where
-    Spec: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    Spec: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static,
     Status: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static,
 {
-    let api: Api<kube::core::Object<Spec, Status>> =
-        Api::all_with(client.clone(), &kind.api_resource());
+    let api: Api<Watched<Spec, Status>> = Api::all_with(client.clone(), &kind.api_resource());
     let start = || watcher::watcher(api.clone(), watcher::Config::default());
     let mut events = pin!(start());
     let mut pause = FIRST_PAUSE;
@@ -193,7 +192,7 @@ async fn watch<Spec, Status>(
                 }))
             }
             Ok(Event::Delete(object)) => {
-                let key = slim(kind, object).metadata.key();
+                let key = object.object.metadata.key();
                 Change::Edit(Box::new(move |state| {
                     select(state).remove(&key);
                 }))
@@ -240,6 +239,19 @@ async fn watch<Spec, Status>(
             return;
         }
     }
+}
+
+/// Keeps the parts of an object that Curfew reads. Only a selector of namespaces reads labels, and only events name the
+/// unique ID.
+fn slim<Spec, Status>(kind: Kind, watched: Watched<Spec, Status>) -> Object<Spec, Status> {
+    let mut object = watched.object;
+    if kind != Kind::Namespaces {
+        object.metadata.labels = BTreeMap::new();
+    }
+    if !object.metadata.has_annotation() && !kind.is_policy() {
+        object.metadata.uid = String::new();
+    }
+    object
 }
 
 /// Returns a pause between the half and the whole of `pause`, so that replicas do not list at the same time.

@@ -31,7 +31,7 @@ impl Fixture {
 }
 
 /// Runs `curfew audit routes` against a service.
-fn run_audit(curfew: &Curfew, arguments: &[&str]) -> Output {
+pub fn run_audit(curfew: &Curfew, arguments: &[&str]) -> Output {
     let arguments = [&["audit", "routes"], arguments].concat();
     let shell = Setup::memory()
         .set_variable("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))

@@ -9,6 +9,7 @@ mod audit;
 mod failures;
 mod policies;
 mod status;
+mod story;
 
 use serde_json::{Value, json};
 use support::curfew::{Curfew, Setup};
@@ -86,6 +87,19 @@ impl Fixture {
             "apiVersion": "curfew.dev/v1alpha1", "kind": "SessionPolicy",
             "metadata": { "name": "app", "namespace": namespace }, "spec": spec,
         }));
+    }
+
+    /// Returns the output of `curfew explain` for a URL with these objects.
+    fn explain(&self, url: &str, objects: &str) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, objects).unwrap();
+        let path = file.path().to_str().unwrap();
+        let setup = Self::setup(&self.api);
+        let mut command = setup.command(&["explain", "--url", url, "--objects", path]);
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Waits until the cluster has this many events, and returns them.

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fields::{FieldParser, Fields};
-
-/// The prefix of the annotations.
-pub(crate) const PREFIX: &str = "curfew.dev/";
+use crate::objects::PREFIX;
 
 /// The names of the annotations after the prefix.
 const NAMES: [&str; 4] = ["idle", "absolute", "max-auth-age", "policy"];

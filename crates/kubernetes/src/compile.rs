@@ -38,6 +38,26 @@ pub struct Compiled {
     pub mistakes: Vec<AnnotationMistake>,
 }
 
+impl Compiled {
+    /// The policies that are not accepted, each with the reason.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        let session = self.session_policies.iter().flat_map(|(key, status)| {
+            let conditions = status.ancestors.iter().flat_map(|it| &it.conditions);
+            let refused = conditions.filter(|condition| condition.is_refusal());
+            refused.map(move |it| format!("SessionPolicy {key}: {}: {}", it.reason, it.message))
+        });
+        let cluster = self.cluster_policies.iter().flat_map(|(name, status)| {
+            let conditions = status.conditions.iter();
+            let refused = conditions.filter(|condition| condition.is_refusal());
+            refused.map(move |it| {
+                format!("ClusterSessionPolicy {name}: {}: {}", it.reason, it.message)
+            })
+        });
+        session.chain(cluster).collect()
+    }
+}
+
 /// A mistake in the annotations of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnotationMistake {

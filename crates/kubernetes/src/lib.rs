@@ -15,6 +15,7 @@ mod duration;
 mod fields;
 mod merge;
 mod objects;
+mod read;
 mod routes;
 mod session_policy;
 mod state;
@@ -27,10 +28,11 @@ pub use duration::{DurationError, parse_duration};
 pub use merge::{Effective, Merged};
 pub use objects::{
     GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, NoSpec,
-    ObjectKey, RouteStatus,
+    Object, ObjectKey, RouteStatus,
 };
+pub use read::ReadError;
 pub use session_policy::{SessionPolicySpec, TargetRef};
-pub use state::{Object, State};
+pub use state::State;
 pub use status::{Ancestor, Condition, EffectiveLimit, PolicyStatus};
 
 use curfew_core::{policy, session};

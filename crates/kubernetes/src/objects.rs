@@ -1,9 +1,13 @@
 //! The parts of Kubernetes objects that Curfew reads. Everything else is dropped while an object is read.
 
-use std::collections::BTreeMap;
+mod metadata;
+
 use std::fmt;
 
 use serde::Deserialize;
+
+pub use metadata::Metadata;
+pub(crate) use metadata::{CLASS_ANNOTATION, DEFAULT_CLASS, PREFIX};
 
 /// The namespace and the name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,34 +38,30 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// The metadata of an object.
+/// An object: its metadata and the parts that Curfew reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Metadata {
-    /// The name.
-    pub name: String,
-    /// The namespace; empty for an object of the whole cluster.
-    pub namespace: String,
-    /// The labels.
-    pub labels: BTreeMap<String, String>,
-    /// The annotations that begin with `curfew.dev/`, and those that select a default class.
-    pub annotations: BTreeMap<String, String>,
-    /// The time of the creation in RFC 3339, in UTC, so that the texts sort by time.
-    pub creation_timestamp: String,
-    /// The number of changes of the spec.
-    pub generation: i64,
-    /// The unique ID. Only policies and objects with annotations of Curfew keep it, because events name it.
-    pub uid: String,
-    /// The version of the object.
-    pub resource_version: String,
+#[serde(bound(
+    deserialize = "Spec: Default + Deserialize<'de>, Status: Default + Deserialize<'de>"
+))]
+pub struct Object<Spec, Status = NoSpec> {
+    /// The metadata.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// `spec`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub spec: Spec,
+    /// `status`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub status: Status,
 }
 
-impl Metadata {
-    /// The key of the object.
-    #[must_use]
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey::new(&self.namespace, &self.name)
-    }
+/// Reads a value; the default for `null`.
+fn nullable<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// `spec` of an `Ingress` (networking.k8s.io/v1).

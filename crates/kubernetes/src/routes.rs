@@ -4,17 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use crate::objects::{
-    Backend, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRouteMatch,
-    HttpRouteRule, IngressPath, Metadata, ObjectKey, ParentRef, RouteStatus,
+    Backend, CLASS_ANNOTATION, DEFAULT_CLASS, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule,
+    HttpPathMatch, HttpRouteMatch, HttpRouteRule, IngressPath, Metadata, ObjectKey, ParentRef,
+    RouteStatus,
 };
 use crate::policy::{HostPattern, PathPattern};
 use crate::state::State;
-
-/// The annotation of the class for Ingresses that name none.
-pub(crate) const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
-
-/// The older way to name the class of an Ingress.
-const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// The kind and the key of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

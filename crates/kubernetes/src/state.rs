@@ -5,21 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::objects::{
-    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, NoSpec,
+    GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, NoSpec, Object,
     ObjectKey, RouteStatus,
 };
 use crate::{ClusterSessionPolicySpec, SessionPolicySpec};
-
-/// An object: its metadata and the parts that Curfew reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object<Spec, Status = NoSpec> {
-    /// The metadata.
-    pub metadata: Metadata,
-    /// `spec`.
-    pub spec: Spec,
-    /// `status`.
-    pub status: Status,
-}
 
 /// All objects that Curfew watches.
 #[derive(Clone, Debug, Default)]

@@ -25,6 +25,7 @@ impl Fixture {
             terms: Arc::new(terms),
             is_single_label: false,
             scope: RouteScope::Always,
+            checks: None,
         };
         let routes = RouteIndex::new(vec![entry]).unwrap();
         self.checker

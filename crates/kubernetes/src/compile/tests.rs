@@ -4,74 +4,20 @@ use std::time::Duration;
 
 use http::Method;
 use proptest::prelude::*;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::*;
-use crate::objects::Metadata;
 use crate::policy::{Contract, RequestTarget};
-use crate::state::Object;
 use crate::status::Condition;
 
 pub(crate) fn compile(state: &State) -> Compiled {
     super::compile(state, &RouteIndex::default(), Timestamp::default()).unwrap()
 }
 
-/// Adds the objects of a YAML stream to a state, as a watch does.
+/// Adds the objects of a YAML stream to a state.
 fn apply(state: &mut State, yaml: &str) {
-    for document in yaml_rust2::YamlLoader::load_from_str(yaml).unwrap() {
-        let value = to_json(&document);
-        // An empty document, after the last separator.
-        if value.is_null() {
-            continue;
-        }
-        let metadata: Metadata = serde_json::from_value(value["metadata"].clone()).unwrap();
-        let key = metadata.key();
-        match value["kind"].as_str().unwrap() {
-            "Namespace" => drop(state.namespaces.insert(key, object(metadata, &value))),
-            "Service" => drop(state.services.insert(key, object(metadata, &value))),
-            "Ingress" => drop(state.ingresses.insert(key, object(metadata, &value))),
-            "IngressClass" => drop(state.ingress_classes.insert(key, object(metadata, &value))),
-            "Gateway" => drop(state.gateways.insert(key, object(metadata, &value))),
-            "HTTPRoute" => drop(state.http_routes.insert(key, object(metadata, &value))),
-            "GRPCRoute" => drop(state.grpc_routes.insert(key, object(metadata, &value))),
-            "SessionPolicy" => drop(state.session_policies.insert(key, object(metadata, &value))),
-            "ClusterSessionPolicy" => {
-                drop(state.cluster_policies.insert(key, object(metadata, &value)));
-            }
-            kind => unreachable!("{kind}"),
-        }
-    }
-}
-
-fn object<Spec, Status>(metadata: Metadata, value: &Value) -> Object<Spec, Status>
-where
-    Spec: DeserializeOwned + Default,
-    Status: DeserializeOwned + Default,
-{
-    let read = |part: &Value| part.clone();
-    Object {
-        metadata,
-        spec: serde_json::from_value(read(&value["spec"])).unwrap_or_default(),
-        status: serde_json::from_value(read(&value["status"])).unwrap_or_default(),
-    }
-}
-
-fn to_json(yaml: &yaml_rust2::Yaml) -> Value {
-    use yaml_rust2::Yaml;
-    match yaml {
-        Yaml::Integer(number) => (*number).into(),
-        Yaml::String(text) => text.clone().into(),
-        Yaml::Boolean(value) => (*value).into(),
-        Yaml::Array(items) => items.iter().map(to_json).collect(),
-        Yaml::Hash(pairs) => {
-            let pairs = pairs.iter();
-            let pairs =
-                pairs.map(|(key, value)| (key.as_str().unwrap().to_owned(), to_json(value)));
-            Value::Object(pairs.collect())
-        }
-        _ => Value::Null,
-    }
+    let skipped = state.read(yaml).unwrap();
+    assert!(skipped.is_empty(), "{skipped:?}");
 }
 
 pub(crate) fn state(yaml: &str) -> State {
@@ -110,7 +56,7 @@ fn accepted<'a>(compiled: &'a Compiled, namespace: &str, name: &str) -> &'a Cond
 fn defined_properties(kind: &str) -> Vec<(String, Value)> {
     let text = include_str!("../../../../deploy/kubernetes/components/policies/crds.yaml");
     let documents = yaml_rust2::YamlLoader::load_from_str(text).unwrap();
-    let mut definitions = documents.iter().map(to_json);
+    let mut definitions = documents.iter().map(crate::read::to_json);
     let definition = definitions
         .find(|it| it["spec"]["names"]["kind"] == kind)
         .unwrap();
@@ -272,7 +218,7 @@ fn only_routes_that_a_proxy_serves_count() {
         .ingress_classes
         .get_mut(&ObjectKey::new("", "nginx"))
         .unwrap();
-    let default = crate::routes::DEFAULT_CLASS.to_owned();
+    let default = crate::objects::DEFAULT_CLASS.to_owned();
     class
         .metadata
         .annotations
