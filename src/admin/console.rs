@@ -11,6 +11,7 @@ mod operators;
 mod page;
 mod policies;
 mod revoke;
+mod routes;
 mod session;
 mod sessions;
 mod sign_in;
@@ -40,6 +41,7 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/sessions/{id}/end", post(session::end))
         .route("/console/policies", get(policies::show))
         .route("/console/operators", get(operators::list))
+        .route("/console/routes", get(routes::show))
         .route("/console/health", get(health::show))
         .route(
             "/console/revoke",

@@ -97,10 +97,7 @@ pub(super) async fn explain_session(
     let explained_request = ExplainedRequest {
         contract,
         policy: request.policy.as_deref(),
-        original: Original {
-            method: &method,
-            url,
-        },
+        original: Original::new(&method, url),
         headers: &headers,
         client,
     };

@@ -222,7 +222,7 @@ async fn requests_without_a_valid_token_are_refused() {
 async fn the_openapi_document_describes_every_served_operation() {
     let fixture = Fixture::new();
     let described_operations = described_operations();
-    assert_eq!(described_operations.len(), 14);
+    assert_eq!(described_operations.len(), 15);
     let paths: BTreeSet<&String> = described_operations.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

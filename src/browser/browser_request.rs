@@ -58,7 +58,7 @@ impl BrowserRequest {
         Ok(CheckRequest {
             contract: Contract::ForwardAuth,
             policy: None,
-            original: Ok(Original { method, url }),
+            original: Ok(Original::new(method, url)),
             headers: &self.headers,
             address: self.address,
             peer: self.peer.map(|peer| peer.ip()),

@@ -169,10 +169,7 @@ pub(super) async fn evaluate_target(
         return Outcome::denied(DenyReason::MalformedRequest);
     };
     if let Some(url) = url {
-        request.original = Ok(Original {
-            method: &Method::GET,
-            url,
-        });
+        request.original = Ok(Original::new(&Method::GET, url));
     }
     let outcome = checker.evaluate_passively(&request, passive).await;
     let (Verdict::Allow, Some((_, session))) = (outcome.verdict, &outcome.session) else {

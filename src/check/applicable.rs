@@ -138,7 +138,7 @@ impl<'a> RuleMatch<'a> {
             method: original.method,
             contract,
         };
-        let normal = target.normalize();
+        let normal = target.normalize().with_route(original.route);
         // The routes come first, because a check with an ambiguous path also shows that the proxy asks.
         let route = match (&*rulebook.routes.current(), check) {
             (Routes::Unknown, _) => None,

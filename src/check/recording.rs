@@ -178,10 +178,7 @@ mod tests {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
-            original: Ok(Original {
-                method: &Method::GET,
-                url,
-            }),
+            original: Ok(Original::new(&Method::GET, url)),
             headers: &headers,
             address: ClientAddress::InHeader,
             peer: None,

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::Detail;
 use super::original::{MalformedOriginal, OriginalUrl};
 use crate::delegate::RelayedResponse;
-use crate::policy::Contract;
+use crate::policy::{Contract, RouteName};
 use crate::session::{DenyReason, Remaining, Session, SessionId, Verdict};
 
 /// A check in the form that all contracts share.
@@ -43,6 +43,20 @@ pub struct Original<'a> {
     pub method: &'a Method,
     /// The URL of the request.
     pub url: OriginalUrl<'a>,
+    /// The route that the proxy has chosen, if it names one. Only the proxy's configuration can set it.
+    pub route: Option<RouteName>,
+}
+
+impl<'a> Original<'a> {
+    /// A request whose proxy names no route.
+    #[must_use]
+    pub const fn new(method: &'a Method, url: OriginalUrl<'a>) -> Self {
+        Self {
+            method,
+            url,
+            route: None,
+        }
+    }
 }
 
 /// The answer to a check, with everything that a reply can contain.

@@ -60,10 +60,10 @@ pub fn match_stream<'a>(
     target: &'a StreamTarget,
 ) -> Result<RuleMatch<'a>, DenyReason> {
     let url = OriginalUrl::from_parts(target.secure, target.host.as_bytes(), &target.path);
-    let original = Original {
-        method: &target.method,
-        url: url.map_err(|_| DenyReason::MalformedRequest)?,
-    };
+    let original = Original::new(
+        &target.method,
+        url.map_err(|_| DenyReason::MalformedRequest)?,
+    );
     // A rule reads headers only to find public preflights, and a public request has no registered stream.
     let headers = HeaderMap::new();
     let policy = target.policy.as_deref();

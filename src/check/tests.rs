@@ -52,7 +52,7 @@ impl Fixture {
 
     async fn check(&self, policy: Option<&str>, method: &Method, headers: &HeaderMap) -> Outcome {
         let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
-        self.check_original(policy, Ok(Original { method, url }), headers)
+        self.check_original(policy, Ok(Original::new(method, url)), headers)
             .await
     }
 

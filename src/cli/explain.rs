@@ -87,10 +87,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let now = Timestamp::default();
     let session = sample_session(&rulebook.policies, name, args.remembered, attributes, now);
     let session = session.context("--policy: could not create a sample session")?;
-    let original = Original {
-        method: &args.method,
-        url,
-    };
+    let original = Original::new(&args.method, url);
     let explained_request = ExplainedRequest {
         contract,
         policy: args.proxy_policy.as_deref(),

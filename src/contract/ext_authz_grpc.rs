@@ -1,11 +1,12 @@
 //! Envoy `ext_authz` over gRPC (`envoy.service.auth.v3`).
 //!
 //! The proxy describes the original request in `CheckRequest.attributes`. The proxy can name a policy in
-//! `context_extensions["policy"]`, which only the proxy's configuration can set.
+//! `context_extensions["policy"]`, which only the proxy's configuration can set. Envoy Gateway can name the route.
 //!
 //! Envoy reads a missing status as "OK", so every answer has a status. A denial is always a complete
 //! `denied_response`, because after an error of the call, Envoy's setting `failure_mode_allow` would decide.
 
+mod route;
 pub(crate) mod wire;
 
 use std::convert::Infallible;
@@ -166,6 +167,8 @@ impl ExtAuthz {
         let policy = extensions.find(|entry| entry.key == POLICY_KEY);
         // A value that is not UTF-8 cannot be a policy name, so it becomes an unknown policy.
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
+        let route = attributes.route_metadata_context.as_ref();
+        let route = route.and_then(route::named_route);
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
         let method = Method::from_bytes(&http.method).map_err(|_| MISSING_ATTRIBUTES);
@@ -175,7 +178,7 @@ impl ExtAuthz {
         let original = match (unreadable, &method, url, &headers) {
             (Some(malformed), ..) | (_, _, Err(malformed), _) => Err(malformed),
             (_, Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
-            (None, Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
+            (None, Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url, route }),
         };
         let headers = headers.unwrap_or_default();
         let request = CheckRequest {

@@ -134,10 +134,7 @@ impl CurfewLayer {
         let check = CheckRequest {
             contract: Contract::Layer,
             policy: None,
-            original: url.map(|url| Original {
-                method: &method,
-                url,
-            }),
+            original: url.map(|url| Original::new(&method, url)),
             headers: &headers,
             address: ClientAddress::InField(peer),
             peer,

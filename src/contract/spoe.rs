@@ -63,7 +63,7 @@ impl SpopService for Agent {
         let original = match (&method, url, &headers) {
             (_, Err(malformed), _) => Err(malformed),
             (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
-            (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
+            (Ok(method), Ok(url), Ok(_)) => Ok(Original::new(method, url)),
         };
         let headers = headers.unwrap_or_default();
         let policy = match message.get("policy") {

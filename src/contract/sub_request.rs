@@ -144,7 +144,7 @@ impl SubRequest<'_> {
         let original = match (&self.method, self.url) {
             (_, Err(malformed)) => Err(malformed),
             (Err(malformed), _) => Err(*malformed),
-            (Ok(method), Ok(url)) => Ok(Original { method, url }),
+            (Ok(method), Ok(url)) => Ok(Original::new(method, url)),
         };
         let request = CheckRequest {
             contract: self.contract,

@@ -42,10 +42,7 @@ fn explain_get(rulebook: &Rulebook, session: &Session, url: &str, now: Timestamp
     let request = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
-        original: Original {
-            method: &Method::GET,
-            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-        },
+        original: Original::new(&Method::GET, OriginalUrl::parse(url.as_bytes()).unwrap()),
         headers: &HeaderMap::new(),
         client: Client::default(),
     };
@@ -166,7 +163,7 @@ proptest! {
         prop_assert_eq!(as_limits(&terms.session_limits), home.limits);
         let method = Method::GET;
         let url = format!("https://shop.example.com{path}");
-        let original = Original { method: &method, url: OriginalUrl::parse(url.as_bytes()).unwrap() };
+        let original = Original::new(&method, OriginalUrl::parse(url.as_bytes()).unwrap());
         let rule_match = RuleMatch::find(&rulebook, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
         prop_assert_eq!(as_limits(&terms.request_limits), rule_match.limits(&home, &session));
     }

@@ -356,10 +356,10 @@ mod tests {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
-            original: Ok(Original {
-                method: &http::Method::GET,
-                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
-            }),
+            original: Ok(Original::new(
+                &http::Method::GET,
+                OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            )),
             headers: &headers,
             address: ClientAddress::InHeader,
             peer: None,

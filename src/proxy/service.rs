@@ -115,10 +115,7 @@ impl ProxyService {
             contract: Contract::Proxy,
             policy: None,
             original: url
-                .map(|url| Original {
-                    method: &method,
-                    url,
-                })
+                .map(|url| Original::new(&method, url))
                 .map_err(|error: InvalidUrl| error.for_input("the request")),
             headers: &headers,
             address: ClientAddress::InField(client.address),

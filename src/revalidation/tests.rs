@@ -389,7 +389,7 @@ async fn a_check_queues_a_session_and_never_waits() {
             let request = CheckRequest {
                 contract: Contract::AuthRequest,
                 policy: None,
-                original: Ok(Original { method, url }),
+                original: Ok(Original::new(method, url)),
                 headers: &headers,
                 address: ClientAddress::InHeader,
                 peer: None,

@@ -43,8 +43,8 @@ pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
 pub use request_index::{NormalTarget, RequestTarget};
 pub use routes::{
-    CheckTimes, PassivePaths, RouteChecks, RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes,
-    Sourced, lesser,
+    CheckTimes, PassivePaths, RouteChecks, RouteEntry, RouteIndex, RouteName, RouteScope,
+    RouteTerms, Routes, Sourced, lesser, number,
 };
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;

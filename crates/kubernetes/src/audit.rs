@@ -1,15 +1,18 @@
 //! The report for auditors: which routes of the cluster send checks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::claims::{Claims, path_name};
 use crate::compile::id;
-use crate::policy::{CheckTimes, HostPattern, RouteIndex};
-use crate::routes::{RouteId, RouteRule, Routes};
+use crate::duration::format_duration;
+use crate::policy::{CheckTimes, Contract, HostPattern, PathPattern, RequestTarget, RouteIndex};
+use crate::routes::{RouteId, RoutePath, RouteRule, Routes};
 use crate::state::State;
+use crate::status::EffectiveLimit;
 
 /// What Curfew knows about the checks of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
@@ -27,6 +30,31 @@ pub enum RouteState {
     NotServed,
     /// A check has arrived that can only be for this route.
     Checked,
+}
+
+impl RouteState {
+    /// All states, in the order of the report.
+    pub const ALL: [Self; 6] = [
+        Self::NoCheck,
+        Self::Uncertain,
+        Self::EveryHost,
+        Self::Conflicted,
+        Self::NotServed,
+        Self::Checked,
+    ];
+
+    /// The name in the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCheck => "no_check",
+            Self::Uncertain => "uncertain",
+            Self::EveryHost => "every_host",
+            Self::Conflicted => "conflicted",
+            Self::NotServed => "not_served",
+            Self::Checked => "checked",
+        }
+    }
 }
 
 /// The report on the routes of a cluster.
@@ -59,6 +87,9 @@ pub struct AuditedRoute {
     /// The minute of the last check, in RFC 3339; absent without checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_check: Option<String>,
+    /// The limits for requests of the route: `idle`, `absolute` and `maxAuthAge`, if an object sets them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<&'static str, EffectiveLimit>,
     /// The route that holds the host and the path instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
@@ -95,6 +126,7 @@ pub fn audit(state: &State, index: &RouteIndex) -> Vec<AuditedRoute> {
             let last = times.certain.max(times.possible);
             let mut route = audited(&routes, rule, Some(host), state, last);
             route.held_by = holder;
+            route.limits = limits(index, rule, host);
             all.push(route);
         }
     }
@@ -111,6 +143,7 @@ pub fn audit(state: &State, index: &RouteIndex) -> Vec<AuditedRoute> {
         proxy: None,
         state: RouteState::NotServed,
         last_check: None,
+        limits: BTreeMap::new(),
         held_by: None,
         attach: None,
     }));
@@ -148,9 +181,47 @@ fn audited(
         proxy: Some(rule.proxy.clone()),
         state,
         last_check: (last > 0).then(|| CheckTimes::time(last).to_rfc3339_seconds()),
+        limits: BTreeMap::new(),
         held_by: None,
         attach: needs_check.then(|| attach(controller.map_or("", |it| it))),
     }
+}
+
+/// The limits for a typical request of a rule.
+fn limits(
+    index: &RouteIndex,
+    rule: &RouteRule,
+    host: &HostPattern,
+) -> BTreeMap<&'static str, EffectiveLimit> {
+    let host = host.to_string().replacen('*', "any", 1);
+    let path = match &rule.path {
+        RoutePath::Pattern(PathPattern::Exact(path)) => path.clone(),
+        RoutePath::Pattern(PathPattern::Prefix(path)) => path.clone() + "/",
+        RoutePath::Pattern(_) | RoutePath::Any | RoutePath::Unknown => "/".to_owned(),
+    };
+    let target = RequestTarget {
+        host: &host,
+        path: path.as_bytes(),
+        method: rule.method.as_ref().unwrap_or(&Method::GET),
+        contract: Contract::ForwardAuth,
+    };
+    let Some(terms) = index.find(&target.normalize()) else {
+        return BTreeMap::new();
+    };
+    let limits = [
+        ("idle", &terms.idle),
+        ("absolute", &terms.absolute),
+        ("maxAuthAge", &terms.max_auth_age),
+    ];
+    let limits = limits.into_iter().filter_map(|(name, limit)| {
+        let limit = limit.as_ref()?;
+        let in_force = EffectiveLimit {
+            value: format_duration(limit.value),
+            from: limit.from.to_string(),
+        };
+        Some((name, in_force))
+    });
+    limits.collect()
 }
 
 /// How to send checks from a proxy, by the name of its controller.

@@ -207,6 +207,7 @@ fn index_entries(
                 router,
                 is_certain: rule.is_certain,
             },
+            name: Some(rule.name()),
             checks: Some(Arc::clone(&entry.checks)),
         });
     }
@@ -238,6 +239,7 @@ fn for_hosts(hosts: Vec<HostPattern>, merged: &Merged, scope: RouteScope) -> Rou
         is_single_label: false,
         terms: Arc::new(merged.terms()),
         scope,
+        name: None,
         checks: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::objects::{
     HttpPathMatch, HttpRouteMatch, HttpRouteRule, IngressPath, Metadata, ObjectKey, ParentRef,
     RouteStatus,
 };
-use crate::policy::{HostPattern, PathPattern};
+use crate::policy::{HostPattern, PathPattern, RouteName};
 use crate::state::State;
 
 /// The kind and the key of a route.
@@ -62,6 +62,14 @@ pub(crate) struct RouteRule {
     pub(crate) services: BTreeSet<ObjectKey>,
     /// The Gateway and the listener.
     pub(crate) listener: Option<(ObjectKey, String)>,
+}
+
+impl RouteRule {
+    /// The name by which a proxy can name the rule.
+    pub(crate) fn name(&self) -> RouteName {
+        let RouteId { kind, key } = &self.route;
+        RouteName::new(kind, &key.namespace, &key.name, self.section.as_deref())
+    }
 }
 
 /// The rules of all routes that a proxy serves, and the reason for each part that Curfew cannot represent.

@@ -1,6 +1,8 @@
 //! The status of a policy (GEP-713).
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::duration::format_duration;
 use crate::merge::Effective;
@@ -35,7 +37,7 @@ pub struct Ancestor {
 }
 
 /// A limit in force, with the object that sets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EffectiveLimit {
     /// The limit, as a duration of GEP-2257.
     pub value: String,

@@ -156,10 +156,7 @@ pub(super) fn explain_request(
     let explained_request = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
-        original: Original {
-            method: &method,
-            url,
-        },
+        original: Original::new(&method, url),
         headers: &headers,
         client: Client::default(),
     };

@@ -160,6 +160,7 @@ async fn pages_need_a_sign_in() {
     for path in [
         "/console/",
         "/console/policies",
+        "/console/routes",
         "/console/health",
         "/console/sessions/00000000000000000000000000000000",
     ] {

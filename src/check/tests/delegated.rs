@@ -48,10 +48,10 @@ impl DelegatedFixture {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
-            original: Ok(Original {
-                method: &Method::POST,
-                url: OriginalUrl::parse(b"https://App.example.com:8443/a%20b?c=d").unwrap(),
-            }),
+            original: Ok(Original::new(
+                &Method::POST,
+                OriginalUrl::parse(b"https://App.example.com:8443/a%20b?c=d").unwrap(),
+            )),
             headers: &headers,
             address: ClientAddress::InField(Some("192.0.2.7".parse().unwrap())),
             peer: None,

@@ -66,10 +66,10 @@ impl JwtFixture {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
-            original: Ok(Original {
-                method: &Method::GET,
-                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
-            }),
+            original: Ok(Original::new(
+                &Method::GET,
+                OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            )),
             headers: &headers,
             address: ClientAddress::InHeader,
             peer: None,

@@ -256,10 +256,7 @@ async fn run_history(steps: Vec<Step>) {
                 let request = CheckRequest {
                     contract: Contract::AuthRequest,
                     policy: None,
-                    original: Ok(Original {
-                        method: &method,
-                        url,
-                    }),
+                    original: Ok(Original::new(&method, url)),
                     headers: &headers(&header_lines),
                     address: ClientAddress::InHeader,
                     peer: None,

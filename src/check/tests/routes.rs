@@ -25,6 +25,7 @@ impl Fixture {
             terms: Arc::new(terms),
             is_single_label: false,
             scope: RouteScope::Always,
+            name: None,
             checks: None,
         };
         let routes = RouteIndex::new(vec![entry]).unwrap();
@@ -37,10 +38,7 @@ impl Fixture {
     async fn verdict_in(&self, path: &str, after: Duration) -> Verdict {
         self.bench.set_time_after_start(after);
         let url = format!("https://app.example.com{path}");
-        let original = Original {
-            method: &Method::GET,
-            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-        };
+        let original = Original::new(&Method::GET, OriginalUrl::parse(url.as_bytes()).unwrap());
         let headers = self.headers();
         let outcome = self.check_original(None, Ok(original), &headers).await;
         outcome.verdict
@@ -129,10 +127,7 @@ async fn a_route_can_forbid_public_requests() {
         ("/app", deny(DenyReason::NoCredential)),
     ] {
         let url = format!("https://app.example.com{path}");
-        let original = Original {
-            method: &Method::GET,
-            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-        };
+        let original = Original::new(&Method::GET, OriginalUrl::parse(url.as_bytes()).unwrap());
         let headers = HeaderMap::new();
         let outcome = fixture.check_original(None, Ok(original), &headers).await;
         assert_eq!(outcome.verdict, expected, "{path}");
@@ -199,20 +194,17 @@ async fn a_short_idle_limit_of_a_route_shortens_the_touch_interval() {
     });
     for (path, expected) in [("/app", SECOND), ("/x", home.policy.touch_interval)] {
         let url = format!("https://app.example.com{path}");
-        let original = Original {
-            method: &Method::GET,
-            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-        };
+        let original = Original::new(&Method::GET, OriginalUrl::parse(url.as_bytes()).unwrap());
         let headers = HeaderMap::new();
         let found = RuleMatch::find(rulebook, Contract::AuthRequest, None, &original, &headers);
         assert_eq!(found.unwrap().touch_interval(&home), expected, "{path}");
     }
     assert!(home.policy.touch_interval > SECOND);
     // A policy that the proxy names counts too.
-    let original = Original {
-        method: &Method::GET,
-        url: OriginalUrl::parse(b"https://app.example.com/x").unwrap(),
-    };
+    let original = Original::new(
+        &Method::GET,
+        OriginalUrl::parse(b"https://app.example.com/x").unwrap(),
+    );
     let headers = HeaderMap::new();
     let contract = Contract::AuthRequest;
     for (name, policy) in rulebook.policies.iter() {

@@ -36,10 +36,7 @@ impl Fixture {
     async fn check_path(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
         let url = format!("https://app.example.com{path}");
         let method: Method = method.parse().unwrap();
-        let original = Original {
-            method: &method,
-            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-        };
+        let original = Original::new(&method, OriginalUrl::parse(url.as_bytes()).unwrap());
         self.check_original(None, Ok(original), headers).await
     }
 
@@ -352,10 +349,7 @@ async fn only_the_address_from_the_proxy_is_used() {
         let request = CheckRequest {
             contract: Contract::Spoe,
             policy: None,
-            original: Ok(Original {
-                method: &Method::GET,
-                url,
-            }),
+            original: Ok(Original::new(&Method::GET, url)),
             headers: &headers,
             address: ClientAddress::InField(address.map(|text| text.parse().unwrap())),
             peer: None,

@@ -89,10 +89,7 @@ fn explain_check(
     let explained_request = ExplainedRequest {
         contract,
         policy: check.policy.as_deref(),
-        original: Original {
-            method: &method,
-            url,
-        },
+        original: Original::new(&method, url),
         headers: &headers,
         client: Client::default(),
     };

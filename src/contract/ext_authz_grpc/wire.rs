@@ -1,6 +1,6 @@
 //! The part of the messages of `envoy.service.auth.v3` that Curfew reads and writes.
 //!
-//! The decoder skips unused fields (certificates, bodies, route metadata). Text fields are slices of the received
+//! The decoder skips unused fields (certificates, bodies). Text fields are slices of the received
 //! message, and the code that uses them validates the UTF-8. The tests encode and decode with Envoy's complete
 //! definitions.
 
@@ -19,6 +19,24 @@ pub struct AttributeContext {
     pub request: Option<Request>,
     #[prost(message, repeated, tag = "10")]
     pub context_extensions: Vec<Entry>,
+    #[prost(message, optional, tag = "13")]
+    pub route_metadata_context: Option<Metadata>,
+}
+
+/// `envoy.config.core.v3.Metadata`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Metadata {
+    #[prost(message, repeated, tag = "1")]
+    pub filter_metadata: Vec<MetadataEntry>,
+}
+
+/// The metadata of one filter.
+#[derive(Clone, PartialEq, Message)]
+pub struct MetadataEntry {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<Struct>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -153,7 +171,7 @@ pub struct Field {
 /// `google.protobuf.Value`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Value {
-    #[prost(oneof = "Kind", tags = "2, 3")]
+    #[prost(oneof = "Kind", tags = "2, 3, 5, 6")]
     pub kind: Option<Kind>,
 }
 
@@ -163,4 +181,31 @@ pub enum Kind {
     Number(f64),
     #[prost(bytes = "bytes", tag = "3")]
     Text(Bytes),
+    #[prost(message, tag = "5")]
+    Struct(Struct),
+    #[prost(message, tag = "6")]
+    List(ListValue),
+}
+
+/// `google.protobuf.ListValue`.
+#[derive(Clone, PartialEq, Message)]
+pub struct ListValue {
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<Value>,
+}
+
+impl Struct {
+    /// The value of a field. If a key has several entries, the last is used, as in every protobuf map.
+    pub fn get(&self, key: &str) -> Option<&Kind> {
+        let field = self.fields.iter().rev().find(|field| field.key == key)?;
+        field.value.as_ref()?.kind.as_ref()
+    }
+
+    /// The text of a field, if the field is a text in UTF-8.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match self.get(key)? {
+            Kind::Text(text) => std::str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
 }

@@ -32,10 +32,8 @@ fn location(
             (HeaderName::from_static(name), value)
         })
         .collect();
-    let original = Original {
-        method: &method.parse().unwrap(),
-        url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-    };
+    let method = method.parse().unwrap();
+    let original = Original::new(&method, OriginalUrl::parse(url.as_bytes()).unwrap());
     let location = sign_in.redirect_location(&original, &headers, reason, 300);
     location.map(|value| value.to_str().unwrap().to_owned())
 }

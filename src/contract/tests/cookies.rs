@@ -71,7 +71,7 @@ proptest! {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let url = OriginalUrl::parse(b"https://app.example.com/a").unwrap();
-        let original = Original { method: &method, url };
+        let original = Original::new(&method, url);
         let request = CheckRequest {
             contract: Contract::ForwardAuth,
             policy: None,

@@ -27,6 +27,7 @@ fn ceiling(host: Option<&str>, count: usize) -> RouteEntry {
             ..RouteTerms::default()
         }),
         scope: RouteScope::Always,
+        name: None,
         checks: None,
     }
 }

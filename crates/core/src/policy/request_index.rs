@@ -10,6 +10,7 @@ use http::Method;
 use super::contract::Contract;
 use super::host::{HostPattern, normalize_host, parent_domains};
 use super::path::{AmbiguousPath, NormalPath};
+use super::routes::RouteName;
 use super::rule::{Conditions, PathPattern};
 use super::rules::RulesError;
 
@@ -33,6 +34,15 @@ pub struct NormalTarget<'a> {
     pub(super) path: Result<NormalPath<'a>, AmbiguousPath>,
     pub(super) method: &'a Method,
     pub(super) contract: Contract,
+    pub(super) route: Option<RouteName>,
+}
+
+impl NormalTarget<'_> {
+    /// The same target, for which a proxy names a route.
+    #[must_use]
+    pub fn with_route(self, route: Option<RouteName>) -> Self {
+        Self { route, ..self }
+    }
 }
 
 impl<'a> RequestTarget<'a> {
@@ -44,6 +54,7 @@ impl<'a> RequestTarget<'a> {
             path: NormalPath::new(self.path),
             method: self.method,
             contract: self.contract,
+            route: None,
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod checks;
 mod index;
+mod name;
 mod passive_paths;
 mod terms;
 
 pub use checks::{CheckTimes, RouteChecks};
 pub use index::{RouteEntry, RouteIndex, RouteScope};
+pub use name::{RouteName, number};
 pub use passive_paths::PassivePaths;
 pub use terms::{RouteTerms, Sourced, lesser};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::claims::path_name;
-use crate::policy::{HostPattern, RouteChecks, RouteIndex};
+use crate::policy::{HostPattern, RouteChecks, RouteIndex, number};
 use crate::routes::RouteRule;
 use crate::status::Condition;
 
@@ -35,26 +35,21 @@ impl Checked {
     }
 }
 
-/// A number that stands for a route, a host, a path and a method. It is the same in every replica and version: FNV-1a with
-/// 64 bits (draft-eastlake-fnv). Objects of the cluster choose the names, so a team could only hide its own routes by a
-/// collision.
+/// A number that stands for a route, a host, a path and a method. It is the same in every replica and version. Objects of
+/// the cluster choose the names, so a team could only hide its own routes by a collision.
 pub(crate) fn id(rule: &RouteRule, host: &HostPattern) -> u64 {
     let key = &rule.route.key;
     let path = path_name(&rule.path).unwrap_or_default();
     let method = rule.method.as_ref().map_or("", http::Method::as_str);
     let host = host.to_string();
-    let parts = [
+    number(&[
         rule.route.kind,
         &key.namespace,
         &key.name,
         &host,
         &path,
         method,
-    ];
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    ])
 }
 
 /// Returns the condition about the routes of a policy, each with its name and whether a check has arrived. `None` without

@@ -120,10 +120,10 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
-            original: Ok(Original {
-                method: &Method::GET,
-                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
-            }),
+            original: Ok(Original::new(
+                &Method::GET,
+                OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            )),
             headers: &headers,
             address: ClientAddress::InHeader,
             peer: None,

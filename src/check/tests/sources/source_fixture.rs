@@ -310,10 +310,10 @@ impl SourceFixture {
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: options.policy,
-            original: Ok(Original {
-                method: &Method::POST,
-                url: OriginalUrl::parse(url.as_bytes()).unwrap(),
-            }),
+            original: Ok(Original::new(
+                &Method::POST,
+                OriginalUrl::parse(url.as_bytes()).unwrap(),
+            )),
             headers: &headers,
             address: ClientAddress::InField(options.from.parse().ok()),
             peer: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::checks::Candidates;
-use super::{RouteChecks, RouteTerms, Sourced};
+use super::{RouteChecks, RouteName, RouteTerms, Sourced};
 use crate::policy::request_index::{NormalTarget, RequestIndex, RequestTarget};
 use crate::policy::rule::Conditions;
 use crate::policy::rules::RulesError;
@@ -20,6 +20,8 @@ pub struct RouteEntry {
     pub terms: Arc<RouteTerms>,
     /// When the terms apply.
     pub scope: RouteScope,
+    /// The route and its rule, as proxies name them; `None` if the entry is no route.
+    pub name: Option<RouteName>,
     /// Where checks are recorded; `None` if the entry is no route.
     pub checks: Option<Arc<RouteChecks>>,
 }
@@ -55,6 +57,7 @@ struct IndexedEntry {
     /// The terms; `None` if they change nothing.
     terms: Option<Arc<RouteTerms>>,
     checks: Option<Arc<RouteChecks>>,
+    name: Option<RouteName>,
     scope: RouteScope,
     /// Whether the entry has no condition on the path and the method.
     is_whole_host: bool,
@@ -95,7 +98,8 @@ impl RouteIndex {
             .filter_map(|entry| entry.checks.as_ref())
     }
 
-    /// The terms of a request: the tightest of all entries that apply to it. An ambiguous path meets every condition on
+    /// The terms of a request: the tightest of all entries that apply to it. If the proxy names a route, other routes do not
+    /// apply. An ambiguous path meets every condition on
     /// the path. `None` if no entry changes anything.
     #[must_use]
     pub fn find(&self, target: &NormalTarget<'_>) -> Option<Arc<RouteTerms>> {
@@ -150,7 +154,12 @@ impl RouteIndex {
         let mut settled: Vec<u32> = Vec::new();
         let mut has_route = false;
         let mut all: Option<Arc<RouteTerms>> = None;
-        for position in self.index.find_all(target) {
+        let positions = self.index.find_all(target);
+        // A route that the index does not have can be new, or its host can belong to another namespace. Then the request is
+        // bound as if the proxy named no route.
+        let is_named = |position: &usize| self.entries[*position].is_named(target.route);
+        let is_bound = target.route.is_some() && positions.iter().any(is_named);
+        for position in positions {
             let entry = &self.entries[position];
             if !entry.matches(target) {
                 continue;
@@ -158,7 +167,8 @@ impl RouteIndex {
             match entry.scope {
                 RouteScope::Always => {}
                 RouteScope::Route { router, is_certain } => {
-                    if settled.contains(&router) {
+                    let is_other = is_bound && !entry.is_named(target.route);
+                    if is_other || settled.contains(&router) {
                         continue;
                     }
                     has_route |= entry.terms.is_some();
@@ -206,6 +216,7 @@ impl From<RouteEntry> for IndexedEntry {
         Self {
             terms: (!entry.terms.is_empty()).then_some(entry.terms),
             checks: entry.checks,
+            name: entry.name,
             scope: entry.scope,
             is_whole_host,
             single_label_domains: hosts.iter().filter_map(domain).collect(),
@@ -226,6 +237,12 @@ impl IndexedEntry {
         let others = self.other_conditions.as_ref();
         others.is_none_or(|it| it.match_method_and_contract(target.method, target.contract))
             && self.matches_labels(&target.host)
+    }
+
+    /// Whether the entry is the route that a proxy names.
+    fn is_named(&self, named: Option<RouteName>) -> bool {
+        let both = self.name.zip(named);
+        both.is_some_and(|(name, named)| name.serves(named))
     }
 
     /// Whether the host has the number of labels that a wildcard stands for.

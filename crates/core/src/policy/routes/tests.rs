@@ -34,6 +34,7 @@ fn entry(host: &str, path: &str, seconds: u64, is_certain: bool) -> RouteEntry {
             router: 0,
             is_certain,
         },
+        name: None,
         checks: None,
     }
 }
@@ -230,6 +231,43 @@ fn a_check_is_recorded_for_the_routes_that_it_can_belong_to() {
         possible: 9,
     });
     assert_eq!((fresh.times().certain, fresh.times().possible), (7, 9));
+}
+
+#[test]
+fn a_named_route_excludes_the_others() {
+    let named = |name: RouteName, path: &str, seconds| RouteEntry {
+        name: Some(name),
+        ..entry("a.example.com", path, seconds, false)
+    };
+    let crm = |section| RouteName::new("HTTPRoute", "crm", "web", section);
+    let index = RouteIndex::new(vec![
+        RouteEntry {
+            scope: RouteScope::Always,
+            ..entry("a.example.com", "/", 40, true)
+        },
+        named(crm(Some("api")), "/", 30),
+        named(crm(Some("beta")), "/", 20),
+        named(RouteName::new("HTTPRoute", "shop", "web", None), "/", 10),
+    ])
+    .unwrap();
+    let find = |route: Option<RouteName>| {
+        let target = RequestTarget {
+            host: "a.example.com",
+            path: b"/x",
+            method: &Method::GET,
+            contract: Contract::ExtAuthzGrpc,
+        };
+        let terms = index.find(&target.normalize().with_route(route)).unwrap();
+        terms.idle.as_ref().unwrap().value.as_secs()
+    };
+    assert_eq!(find(None), 10);
+    assert_eq!(find(Some(crm(Some("api")))), 30);
+    assert_eq!(find(Some(crm(Some("beta")))), 20);
+    assert_eq!(find(Some(crm(None))), 20);
+    assert_eq!(
+        find(Some(RouteName::new("HTTPRoute", "new", "web", None))),
+        10
+    );
 }
 
 proptest! {
