@@ -14,13 +14,12 @@ mod watch;
 mod watched;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch as latest};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::kubernetes::ClusterSettings;
+use crate::kubernetes::{Client, ClientError, ClusterSettings};
 use crate::live::Live;
 use crate::policy::Routes;
 use crate::route_reports::ReportRequests;
@@ -32,16 +31,8 @@ use lease::Lease;
 use observation::Observer;
 use status::{Missing, Writer};
 
-/// The longest silence of the API server. A watch gets a bookmark about once a minute, and ends after five minutes.
-const READ_TIMEOUT: Duration = Duration::from_secs(330);
-
 /// The number of changes that can wait.
 const QUEUE: usize = 1024;
-
-/// The client of the API server could not be created.
-#[derive(Debug, thiserror::Error)]
-#[error("kubernetes: could not create the client of the API server: {0}")]
-pub struct ClusterError(String);
 
 /// The watched cluster.
 pub struct Cluster {
@@ -58,7 +49,7 @@ impl Cluster {
     /// Creates the client. Until all objects are known, `routes` are unknown if the settings require them.
     ///
     /// # Errors
-    /// [`ClusterError`] if the client could not be created.
+    /// [`ClientError`] if the client could not be created.
     pub fn new(
         settings: &ClusterSettings,
         routes: Live<Routes>,
@@ -66,13 +57,17 @@ impl Cluster {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
         route_checks: Arc<dyn RouteCheckStore>,
-    ) -> Result<Self, ClusterError> {
+    ) -> Result<Self, ClientError> {
         if settings.required {
             routes.replace(Routes::Unknown);
         }
-        let client = create_client(settings).map_err(|error| ClusterError(error.to_string()))?;
+        let client = Client::new(
+            &settings.url,
+            settings.token_file.as_deref(),
+            settings.ca_file.as_deref(),
+        )?;
         Ok(Self {
-            client,
+            client: client.0,
             namespace: settings.namespace.clone(),
             routes,
             diagnostics,
@@ -121,16 +116,4 @@ fn replica_name() -> String {
     let host = gethostname::gethostname();
     let random = getrandom::u32().unwrap_or_default();
     format!("{}-{random:08x}", host.to_string_lossy())
-}
-
-fn create_client(settings: &ClusterSettings) -> Result<kube::Client, Box<dyn std::error::Error>> {
-    let url = settings.url.as_str().parse()?;
-    let mut config = kube::Config::new(url);
-    let file = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    config.auth_info.token_file = settings.token_file.as_deref().map(file);
-    config.root_cert_file.clone_from(&settings.ca_file);
-    // The watch itself tries again, and reports each failure.
-    config.default_retry = false;
-    config.read_timeout = Some(READ_TIMEOUT);
-    Ok(kube::Client::try_from(config)?)
 }

@@ -1,5 +1,11 @@
-//! Asks Kubernetes who the user of a token is (TokenReview, `authentication.k8s.io/v1`), and what this user may do
+//! The client of the Kubernetes API. Asks Kubernetes who the user of a token is (TokenReview, `authentication.k8s.io/v1`), and what this user may do
 //! (SubjectAccessReview, `authorization.k8s.io/v1`). So cluster roles control who may show, start and end sessions.
+
+#[cfg(feature = "kubernetes")]
+mod client;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "kubernetes/no_client.rs"]
+mod client;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -14,13 +20,12 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::clock::Stopwatch;
-use crate::http_client::{http_client, read_body};
+
+pub use client::{Client, ClientError};
 
 /// The API group of sessions in cluster roles.
 pub const API_GROUP: &str = "sessions.curfew.dev";
 
-/// The maximum size of a response body.
-const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// The timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum number of entries in each cache.
@@ -33,8 +38,8 @@ pub struct KubernetesSettings {
     pub url: Url,
     /// The file with Curfew's own token. Curfew reads the file for each request, because Kubernetes replaces the token.
     pub token_file: PathBuf,
-    /// Trusted certificate authorities in PEM; `None` for the authorities of the system.
-    pub authorities: Option<Vec<u8>>,
+    /// The file with the trusted certificate authorities.
+    pub ca_file: PathBuf,
     /// The accepted audiences of a token. If the list is empty, the audience of the API server is accepted.
     pub audiences: Vec<String>,
     /// How long a response stays in the cache.
@@ -100,14 +105,6 @@ pub struct User {
 /// Why Curfew got no answer from Kubernetes.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
-    /// Curfew's own token could not be read.
-    #[error("could not read {}: {error}", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        error: std::io::Error,
-    },
     /// The request failed, or the response is invalid.
     #[error("Kubernetes API unavailable: {0}")]
     Unavailable(String),
@@ -119,7 +116,7 @@ pub enum KubernetesError {
 /// A client of the Kubernetes API, with a cache.
 pub struct Kubernetes {
     settings: KubernetesSettings,
-    client: reqwest::Client,
+    client: Client,
     users: Mutex<ResponseCache<[u8; 32], Option<User>>>,
     decisions: Mutex<ResponseCache<AccessReview, bool>>,
 }
@@ -152,10 +149,14 @@ impl Kubernetes {
     /// Creates a client with these settings.
     ///
     /// # Errors
-    /// [`reqwest::Error`] if the authorities cannot be parsed.
-    pub fn new(settings: KubernetesSettings) -> Result<Self, reqwest::Error> {
+    /// [`ClientError`] if the client cannot be created.
+    pub fn new(settings: KubernetesSettings) -> Result<Self, ClientError> {
         Ok(Self {
-            client: http_client(REQUEST_TIMEOUT, settings.authorities.as_deref())?,
+            client: Client::new(
+                &settings.url,
+                Some(&settings.token_file),
+                Some(&settings.ca_file),
+            )?,
             users: Mutex::new(ResponseCache::new(settings.cache_duration)),
             decisions: Mutex::new(ResponseCache::new(settings.cache_duration)),
             settings,
@@ -245,35 +246,12 @@ impl Kubernetes {
         resource: &str,
         spec: Value,
     ) -> Result<S, KubernetesError> {
-        let path = &self.settings.token_file;
-        let (path, path_for_error) = (path.clone(), path.clone());
-        let token = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-        let token = token.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let token = token.map_err(|error| KubernetesError::Token {
-            path: path_for_error,
-            error,
-        })?;
-        let mut url = self.settings.url.clone();
-        url.set_path(&format!("/apis/{group}/v1/{resource}"));
+        let path = format!("/apis/{group}/v1/{resource}");
         let body = json!({ "apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec });
-        let request = self.client.post(url).bearer_auth(token.trim());
-        let request = request
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .header(http::header::ACCEPT, "application/json")
-            .body(body.to_string());
-        let unavailable =
-            |error: reqwest::Error| KubernetesError::Unavailable(error.without_url().to_string());
-        let mut response = request.send().await.map_err(unavailable)?;
-        if !response.status().is_success() {
-            return Err(KubernetesError::Status(response.status().as_u16()));
-        }
-        let body = read_body(&mut response, MAX_RESPONSE_BYTES)
-            .await
-            .map_err(unavailable)?;
-        let body =
-            body.ok_or_else(|| KubernetesError::Unavailable("response too large".to_owned()))?;
-        let review: ReviewResponse<S> = serde_json::from_slice(&body)
-            .map_err(|error| KubernetesError::Unavailable(format!("invalid response: {error}")))?;
+        let posting = self.client.post(&path, &body);
+        let review = tokio::time::timeout(REQUEST_TIMEOUT, posting).await;
+        let timeout = |_| KubernetesError::Unavailable("no answer in time".to_owned());
+        let review: ReviewResponse<S> = review.map_err(timeout)??;
         Ok(review.status)
     }
 }

@@ -3,10 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-#[cfg(feature = "kubernetes")]
-use crate::cluster::ClusterError;
 use crate::contract::UnwritableCookie;
 use crate::credential::KeyError;
+use crate::kubernetes::ClientError;
 use crate::proxy::UpstreamError;
 use crate::store::StoreError;
 use crate::store::redis::ConnectError;
@@ -38,11 +37,11 @@ pub enum StartupError {
     Provider(reqwest::Error),
     /// The client of the Kubernetes API for policies could not be created.
     #[cfg(feature = "kubernetes")]
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The HTTP client for Kubernetes could not be created.
-    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
-    Kubernetes(reqwest::Error),
+    #[error("kubernetes: {0}")]
+    Cluster(#[from] ClientError),
+    /// The client of the Kubernetes API for the admin API could not be created.
+    #[error("admin.kubernetes: {0}")]
+    Kubernetes(ClientError),
     /// The TLS settings of an application behind the proxy listener are invalid.
     #[error("proxy.upstreams.{index}: {error}")]
     Upstream {
@@ -74,9 +73,6 @@ pub enum RunError {
     /// Redis contains records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
-    /// The HTTP client for Kubernetes could not be created.
-    #[error("admin.kubernetes: could not create the HTTP client: {0}")]
-    Kubernetes(reqwest::Error),
     /// The last touches (the activity of sessions) could not be written to the store.
     #[error("could not write the last activity of sessions to the store: {0}")]
     Flush(#[from] StoreError),

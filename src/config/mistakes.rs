@@ -57,6 +57,16 @@ impl Mistakes {
         parsed.or_else(|error| self.reject(key, error.to_string()))
     }
 
+    /// Rejects the value of `key` if the program was built without the Cargo feature `kubernetes`.
+    pub(super) fn need_kubernetes_feature(&mut self, key: &str) -> Valid<()> {
+        if cfg!(feature = "kubernetes") {
+            return Ok(());
+        }
+        let message =
+            "is not available: this program was built without the Cargo feature `kubernetes`";
+        self.reject(key, message)
+    }
+
     /// Parses a duration between `min` and `max`.
     pub(super) fn parse_duration(
         &mut self,

@@ -6,9 +6,9 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::Fixture;
+use crate::support::eventually;
 use crate::support::kube_api::KubeApi;
 use crate::support::tls::Certificates;
-use crate::support::{eventually, eventually_within};
 
 const HOST: &str = "app.example.com";
 
@@ -129,7 +129,7 @@ async fn a_replaced_token_is_read_again() {
     api.apply(crate::BASE);
     api.require_token("first");
     let token_file = certificates.path("token");
-    std::fs::write(&token_file, "first").unwrap();
+    std::fs::write(&token_file, "first\n").unwrap();
     let setup = Fixture::setup(&api)
         .set("KUBERNETES__URL", &format!("https://{}", api.address))
         .set("KUBERNETES__TOKEN_FILE", token_file.to_str().unwrap())
@@ -149,13 +149,7 @@ async fn a_replaced_token_is_read_again() {
     assert_eq!(fixture.check_idle(HOST, "10m").await, 401);
     std::fs::write(&token_file, "second").unwrap();
     fixture.put_policy("crm", &json!({ "idle": "20m" }));
-    // The client reads the file about once a minute.
-    eventually_within(
-        Duration::from_secs(180),
-        "the new token is used",
-        async || fixture.check_idle(HOST, "10m").await == 200,
-    )
-    .await;
+    fixture.wait_for(HOST, "10m", 200).await;
 }
 
 #[tokio::test]

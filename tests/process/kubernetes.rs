@@ -9,18 +9,12 @@ use axum::routing::post;
 use axum::{Json, Router};
 use curfew::clock::Stopwatch;
 use http::{HeaderMap, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 use crate::support::curfew::{CreatedSession, Curfew};
 use crate::support::deployment::installed_path;
 use crate::support::loopback;
-use crate::support::tls::Certificates;
+use crate::support::tls::{Certificates, TlsListener};
 
 const REVIEWER_TOKEN: &str = "the token of Curfew's own service account";
 
@@ -38,15 +32,6 @@ fn token_of(name: &str) -> String {
 
 impl FakeApiServer {
     async fn start(&self, certificates: &Certificates) -> std::net::SocketAddr {
-        support::tls::install_provider();
-        let chain = CertificateDer::pem_file_iter(certificates.path("server.pem")).unwrap();
-        let chain = chain.map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_file(certificates.path("server.key")).unwrap();
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind(loopback(0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
@@ -59,19 +44,8 @@ impl FakeApiServer {
                 post(review_access),
             )
             .with_state(self.clone());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, routes) = (acceptor.clone(), routes.clone());
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else {
-                        return;
-                    };
-                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let service = TowerToHyperService::new(routes);
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
+        let listener = TlsListener::new(listener, certificates);
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         address
     }
 
@@ -182,11 +156,12 @@ impl ApiUser<'_> {
 async fn start_with_api_server(
     certificates: &Certificates,
     api_server: &FakeApiServer,
+    token: &str,
 ) -> (Curfew, tempfile::TempDir) {
     let address = api_server.start(certificates).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    std::fs::write(&file, format!("{REVIEWER_TOKEN}\n")).unwrap();
+    std::fs::write(&file, format!("{token}\n")).unwrap();
     let setup = Setup::memory()
         .set("ADMIN__KUBERNETES__ENABLED", "true")
         .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
@@ -204,7 +179,7 @@ async fn start_with_api_server(
 async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
     let api_server = FakeApiServer::default();
-    let (curfew, _token) = start_with_api_server(&certificates, &api_server).await;
+    let (curfew, _token) = start_with_api_server(&certificates, &api_server, REVIEWER_TOKEN).await;
     let alice: CreatedSession = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
     assert!(
@@ -318,7 +293,7 @@ async fn kubernetes_roles_grant_rights() {
 async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
     let api_server = FakeApiServer::default();
-    let (curfew, token_file) = start_with_api_server(&certificates, &api_server).await;
+    let (curfew, _token) = start_with_api_server(&certificates, &api_server, REVIEWER_TOKEN).await;
     let operator = ApiUser(&curfew, "operator");
     let stopwatch = Stopwatch::start();
     for _ in 0..20 {
@@ -364,13 +339,19 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     is_down.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
-    // Kubernetes replaces Curfew's own token from time to time. If that token is wrong, Curfew answers with 503, not
-    // with 403.
-    std::fs::write(token_file.path().join("token"), "expired").unwrap();
-    let other = ApiUser(&curfew, "viewer");
-    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 503);
+}
+
+/// Kubernetes replaces Curfew's own token from time to time. If that token is wrong, Curfew answers with 503, not with
+/// 403. It reads the file for each request.
+#[tokio::test]
+async fn a_replaced_token_of_curfew_is_read_again() {
+    let certificates = Certificates::generate();
+    let api_server = FakeApiServer::default();
+    let (curfew, token_file) = start_with_api_server(&certificates, &api_server, "expired").await;
+    let user = ApiUser(&curfew, "viewer");
+    assert_eq!(user.status("GET", "/sessions?subject=alice").await, 503);
     std::fs::write(token_file.path().join("token"), REVIEWER_TOKEN).unwrap();
-    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 200);
+    assert_eq!(user.status("GET", "/sessions?subject=alice").await, 200);
 }
 
 #[test]

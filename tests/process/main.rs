@@ -17,6 +17,7 @@ mod data_loss;
 mod escaping;
 mod events;
 mod fail_over;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod operation;
 mod probe;

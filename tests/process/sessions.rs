@@ -171,6 +171,7 @@ Commands:
   healthcheck          Check whether the service on this machine is ready, for a container's health check
   check-config         Check the configuration and print its effective values, without secrets
   compliance           Report which requirements of standards each policy meets, and why
+  audit                Report which routes of the Kubernetes cluster send no checks
   explain              Explain how a request would be evaluated: rule, policies, activity and limits
   schema               Print the JSON Schema of the configuration file, for editors
   migrate              Upgrade the records in Redis to the version of this program, while the service runs

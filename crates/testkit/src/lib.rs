@@ -77,20 +77,11 @@ impl Listeners {
 }
 
 /// Waits until the function `condition` returns true. After the timeout, panics with the text `what`.
-pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
-    // The timeout is long, because a busy machine is slow. A test that passes does not wait for the timeout.
-    eventually_within(Duration::from_secs(90), what, condition).await;
-}
-
-/// Waits until a condition holds. Panics after the timeout.
-pub async fn eventually_within(
-    timeout: Duration,
-    what: &str,
-    mut condition: impl AsyncFnMut() -> bool,
-) {
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();
     while !condition().await {
-        assert!(waited.seconds() < timeout.as_secs_f64(), "timeout: {what}");
+        // The timeout is long, because a busy machine is slow. A test that passes does not wait for the timeout.
+        assert!(waited.seconds() < 90.0, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

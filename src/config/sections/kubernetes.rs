@@ -61,11 +61,7 @@ impl RawKubernetesPolicies {
         if !self.policies {
             return Ok(None);
         }
-        if !cfg!(feature = "kubernetes") {
-            let message =
-                "is not available: this program was built without the Cargo feature `kubernetes`";
-            return mistakes.record_error("kubernetes.policies", Err::<_, &str>(message));
-        }
+        mistakes.need_kubernetes_feature("kubernetes.policies")?;
         let url = public_url(&self.url).filter(|url| match url.scheme() {
             "https" => url.has_host(),
             // For `kubectl proxy`.

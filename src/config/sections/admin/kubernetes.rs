@@ -49,6 +49,7 @@ impl RawKubernetes {
         if !self.enabled {
             return Ok(None);
         }
+        mistakes.need_kubernetes_feature("admin.kubernetes.enabled")?;
         let url = public_url(&self.url);
         let url = url.filter(|url| url.scheme() == "https" && url.has_host());
         let message = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
@@ -60,13 +61,14 @@ impl RawKubernetes {
             Duration::ZERO,
             HOUR / 12,
         );
-        // Only check that the token file can be read, because each request reads the file again.
+        // Only check that the files can be read, because the client reads them again.
         let token = mistakes.read_file("admin.kubernetes.token_file", &self.token_file);
         token?;
+        authorities?;
         Ok(Some(KubernetesSettings {
             url: url?,
             token_file: PathBuf::from(&self.token_file),
-            authorities: Some(authorities?),
+            ca_file: PathBuf::from(&self.ca_file),
             audiences: self.audiences.0.clone(),
             cache_duration: cache_duration?,
         }))
