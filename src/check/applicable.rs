@@ -11,6 +11,9 @@ use crate::policy::{
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
+/// The beginning of the paths of Curfew's own pages for browsers. No object of the cluster can close them.
+const OWN_PAGES: &str = "/.curfew/";
+
 /// The rule and the policies that apply to a request, before its session is loaded. Checks and `explain` both use it.
 #[derive(Clone, Debug)]
 pub struct RuleMatch<'a> {
@@ -157,7 +160,12 @@ impl<'a> RuleMatch<'a> {
         let is_public_by_rule = terms.access == Access::Public
             || (terms.cors_preflight == Access::Public && is_preflight(original.method, headers));
         let forbids_public = |route: &Arc<RouteTerms>| route.forbids_public.is_some();
-        let public = is_public_by_rule && !route.as_ref().is_some_and(forbids_public);
+        // Otherwise, nobody could sign in where the proxy sends a check for Curfew's own pages too.
+        let is_own_page = normal
+            .path()
+            .is_some_and(|path| path.starts_with(OWN_PAGES));
+        let is_forbidden = !is_own_page && route.as_ref().is_some_and(forbids_public);
+        let public = is_public_by_rule && !is_forbidden;
         let passive_paths = route.as_ref().map(|route| &route.passive_paths);
         let is_passive_path = passive_paths.is_some_and(|paths| paths.contain(target.path));
         Ok(Self {

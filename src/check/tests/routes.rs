@@ -17,9 +17,13 @@ fn sourced<T>(value: T) -> Option<Sourced<T>> {
 impl Fixture {
     /// Puts these terms in force for all requests below `/app`.
     fn set_route(&self, terms: RouteTerms) {
+        self.set_route_below("/app", terms);
+    }
+
+    fn set_route_below(&self, path: &str, terms: RouteTerms) {
         let entry = RouteEntry {
             conditions: Conditions {
-                paths: vec![PathPattern::prefix("/app").unwrap()],
+                paths: vec![PathPattern::prefix(path).unwrap()],
                 ..Conditions::default()
             },
             terms: Arc::new(terms),
@@ -131,6 +135,30 @@ async fn a_route_can_forbid_public_requests() {
         let headers = HeaderMap::new();
         let outcome = fixture.check_original(None, Ok(original), &headers).await;
         assert_eq!(outcome.verdict, expected, "{path}");
+    }
+    // Curfew's own pages stay open, because people sign in there.
+    fixture.set_route_below(
+        "/",
+        RouteTerms {
+            forbids_public: Some("ClusterSessionPolicy corporate".into()),
+            ..RouteTerms::default()
+        },
+    );
+    for (path, is_open) in [
+        ("/.curfew/login", true),
+        ("/%2ecurfew/login", true),
+        ("/.curfew", false),
+        ("/.curfewish/login", false),
+        ("/x/.curfew/login", false),
+        ("/.curfew/../x", false),
+        ("/.curfew/%2e%2e/x", false),
+        ("/.curfew//x", false),
+    ] {
+        let url = format!("https://app.example.com{path}");
+        let original = Original::new(&Method::GET, OriginalUrl::parse(url.as_bytes()).unwrap());
+        let headers = HeaderMap::new();
+        let outcome = fixture.check_original(None, Ok(original), &headers).await;
+        assert_eq!(outcome.verdict == Verdict::Allow, is_open, "{path}");
     }
 }
 

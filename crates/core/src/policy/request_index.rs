@@ -38,6 +38,12 @@ pub struct NormalTarget<'a> {
 }
 
 impl NormalTarget<'_> {
+    /// The normal path; `None` if the path is ambiguous.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_ref().ok().map(NormalPath::as_str)
+    }
+
     /// The same target, for which a proxy names a route.
     #[must_use]
     pub fn with_route(self, route: Option<RouteName>) -> Self {
