@@ -142,7 +142,11 @@ impl App {
         }
         let draining = Arc::new(AtomicBool::new(false));
         let route_checks = &stores.route_checks;
-        let WatchedCluster { routes, reports } = watch_cluster(
+        let WatchedCluster {
+            routes,
+            reports,
+            cookie_domain,
+        } = watch_cluster(
             config,
             &diagnostics,
             &metrics,
@@ -161,6 +165,7 @@ impl App {
         let process_state = ProcessState {
             routes,
             route_reports: reports,
+            cookie_domain,
             ops: Arc::clone(&ops),
             stores,
             clock,

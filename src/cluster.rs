@@ -43,6 +43,8 @@ pub struct Cluster {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     route_checks: Arc<dyn RouteCheckStore>,
+    /// The domain of the session cookie, which a reload can change.
+    cookie_domain: Live<Option<String>>,
 }
 
 impl Cluster {
@@ -57,6 +59,7 @@ impl Cluster {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
         route_checks: Arc<dyn RouteCheckStore>,
+        cookie_domain: Live<Option<String>>,
     ) -> Result<Self, ClientError> {
         if settings.required {
             routes.replace(Routes::Unknown);
@@ -74,6 +77,7 @@ impl Cluster {
             metrics,
             clock,
             route_checks,
+            cookie_domain,
         })
     }
 

@@ -49,6 +49,7 @@ pub(super) struct ProcessState {
     /// The routes of the cluster.
     pub(super) routes: Live<Routes>,
     pub(super) route_reports: Option<RouteReports>,
+    pub(super) cookie_domain: Live<Option<String>>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.

@@ -20,6 +20,8 @@ pub(super) struct WatchedCluster {
     pub(super) routes: Live<Routes>,
     /// Asks the watch for reports; `None` without a watch.
     pub(super) reports: Option<RouteReports>,
+    /// The domain of the session cookie, which the watch writes into statuses.
+    pub(super) cookie_domain: Live<Option<String>>,
 }
 
 /// Watches the cluster, if the configuration says so.
@@ -37,6 +39,7 @@ pub(super) fn watch_cluster(
 ) -> Result<WatchedCluster, StartupError> {
     let routes = Live::new(Routes::default());
     let mut reports = None;
+    let cookie_domain = Live::new(config.cookie.domain.clone());
     #[cfg(feature = "kubernetes")]
     if let Some(settings) = &config.cluster {
         let cluster = Cluster::new(
@@ -46,10 +49,15 @@ pub(super) fn watch_cluster(
             Arc::clone(metrics),
             Arc::clone(clock),
             Arc::clone(route_checks),
+            cookie_domain.clone(),
         )?;
         let (asking, requests) = RouteReports::channel();
         reports = Some(asking);
         background.spawn(async move |stop| cluster.run(requests, stop).await);
     }
-    Ok(WatchedCluster { routes, reports })
+    Ok(WatchedCluster {
+        routes,
+        reports,
+        cookie_domain,
+    })
 }

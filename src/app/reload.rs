@@ -116,6 +116,8 @@ impl Reloader {
         let key_ring = Arc::clone(&assembly.key_ring);
         self.process_state.store_key_ring.replace(key_ring);
         self.live_assembly.replace(assembly);
+        let domain = loaded.config.cookie.domain.clone();
+        self.process_state.cookie_domain.replace(domain);
         Ok(loaded)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_kubernetes::{Compiled, RouteReport, State, audit, compile};
+use curfew_kubernetes::{Compiled, Context, RouteReport, State, audit, compile};
 use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::time::Instant;
 
@@ -33,8 +33,8 @@ const REST_FACTOR: f64 = 10.0;
 /// The longest such pause. A change is in force within one second.
 const MAX_REST: Duration = Duration::from_millis(500);
 
-/// The interval at which the metric of the lag is updated.
-const LAG_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval at which Curfew updates the metric of the lag, and looks for a new configuration.
+const TICK: Duration = Duration::from_secs(5);
 
 /// What Curfew knows about the cluster.
 pub(super) struct Follower<'a> {
@@ -48,6 +48,8 @@ pub(super) struct Follower<'a> {
     next: Instant,
     /// Since when the replicas observe which routes send checks; `None` until the first replica has said so.
     observed_since: Option<Timestamp>,
+    /// The domain of the session cookie in the statuses.
+    cookie_domain: Arc<Option<String>>,
     statuses: latest::Sender<Missing>,
     /// Notified when the routes are known.
     known: Arc<Notify>,
@@ -67,6 +69,7 @@ impl<'a> Follower<'a> {
             changed: None,
             next: Instant::now(),
             observed_since: None,
+            cookie_domain: Arc::default(),
             statuses,
             known,
         }
@@ -78,7 +81,7 @@ impl<'a> Follower<'a> {
         mut changes: mpsc::Receiver<Change>,
         mut requests: ReportRequests,
     ) {
-        let mut lag = tokio::time::interval(LAG_INTERVAL);
+        let mut tick = tokio::time::interval(TICK);
         self.report_watches();
         loop {
             let is_due = self.changed.is_some() && self.sync.is_complete();
@@ -92,9 +95,12 @@ impl<'a> Follower<'a> {
                         return;
                     }
                 }
-                _ = lag.tick() => {
+                _ = tick.tick() => {
                     let lag = self.sync.lag(self.cluster.clock.now());
                     self.cluster.metrics.record_cluster_lag(lag);
+                    if self.cluster.cookie_domain.current() != self.cookie_domain {
+                        self.mark_changed();
+                    }
                 }
                 () = tokio::time::sleep_until(self.next), if is_due => {
                     if self.compile().await.is_none() {
@@ -139,9 +145,17 @@ impl<'a> Follower<'a> {
     async fn compile(&mut self) -> Option<()> {
         let stopwatch = Stopwatch::start();
         let since = self.observed_since.unwrap_or_default();
-        let compiled = self
-            .with_state(move |state, before| compile(state, before, since))
-            .await?;
+        let domain = self.cluster.cookie_domain.current();
+        self.cookie_domain = Arc::clone(&domain);
+        let compiling = self.with_state(move |state, before| {
+            let context = Context {
+                before,
+                since,
+                cookie_domain: domain.as_deref(),
+            };
+            compile(state, context)
+        });
+        let compiled = compiling.await?;
         let changed = self.changed.take();
         match compiled {
             Ok(compiled) => self.put_in_force(compiled),

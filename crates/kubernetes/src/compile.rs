@@ -17,8 +17,8 @@ use crate::claims::{self, Claims};
 use crate::merge::Merged;
 use crate::objects::ObjectKey;
 use crate::policy::{
-    Conditions, HostPattern, PathPattern, RouteChecks, RouteEntry, RouteIndex, RouteScope,
-    RouteTerms, RulesError,
+    Conditions, HostPattern, RouteChecks, RouteEntry, RouteIndex, RouteScope, RouteTerms,
+    RulesError,
 };
 use crate::routes::{RoutePath, RouteRule, Routes};
 use crate::session::Timestamp;
@@ -82,25 +82,63 @@ struct Entry<'a> {
     rule_host: &'a HostPattern,
     /// The hosts of the entry: those of the rule, or some of them.
     host: HostPattern,
-    sources: BTreeSet<usize>,
+    applied: Arc<Applied>,
     checks: Arc<RouteChecks>,
 }
 
-/// Compiles the objects of a cluster. The limits depend only on the objects, so all replicas get the same. The index
-/// continues the records of checks of the index `before`, which has observed them since the time `since`.
+/// The objects that apply to some entries. Most entries of a cluster have the same few.
+struct Applied {
+    sources: BTreeSet<usize>,
+    merged: Merged,
+    terms: Arc<RouteTerms>,
+}
+
+/// What the status of policies also depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The index in force, whose records of checks the new index continues.
+    pub before: &'a RouteIndex,
+    /// When the replicas began to observe which routes send checks.
+    pub since: Timestamp,
+    /// The domain of the session cookie. Without it, each host has its own session, and therefore its own idle time.
+    pub cookie_domain: Option<&'a str>,
+}
+
+impl Applied {
+    fn new(applied: BTreeSet<usize>, sources: &Sources) -> Self {
+        let merged = sources.merge(&applied);
+        Self {
+            terms: Arc::new(merged.terms()),
+            sources: applied,
+            merged,
+        }
+    }
+}
+
+/// Compiles the objects of a cluster without a context, for tools.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_alone(state: &State) -> Result<Compiled, RulesError> {
+    let context = Context {
+        before: &RouteIndex::default(),
+        since: Timestamp::default(),
+        cookie_domain: None,
+    };
+    compile(state, context)
+}
+
+/// Compiles the objects of a cluster. The limits depend only on the objects, so all replicas get the same.
 ///
 /// # Errors
 /// [`RulesError`] if the index cannot be built. The caller then keeps the earlier index, because without an index no limit
 /// would apply.
-pub fn compile(
-    state: &State,
-    before: &RouteIndex,
-    since: Timestamp,
-) -> Result<Compiled, RulesError> {
+pub fn compile(state: &State, context: Context<'_>) -> Result<Compiled, RulesError> {
     let routes = Routes::of(state);
     let claims = Claims::new(&routes.rules);
     let sources = Sources::new(state);
-    let mut checked = Checked::new(before);
+    let mut checked = Checked::new(context.before);
+    let mut known: HashMap<BTreeSet<usize>, Arc<Applied>> = HashMap::new();
     let mut entries = Vec::new();
     for rule in &routes.rules {
         for host in &rule.hosts {
@@ -110,10 +148,19 @@ pub fn compile(
             let checks = checked.of_rule(rule, host);
             let narrower = sources.narrower_hosts(rule, host);
             for part in std::iter::once(host.clone()).chain(narrower) {
+                let applied = sources.of_rule(rule, &part);
+                let applied = match known.get(&applied) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let new = Arc::new(Applied::new(applied.clone(), &sources));
+                        known.insert(applied, Arc::clone(&new));
+                        new
+                    }
+                };
                 entries.push(Entry {
                     rule,
                     rule_host: host,
-                    sources: sources.of_rule(rule, &part),
+                    applied,
                     host: part,
                     checks: Arc::clone(&checks),
                 });
@@ -124,14 +171,9 @@ pub fn compile(
         let is_narrower = entry.host != *entry.rule_host;
         precedence::key(entry.rule, entry.rule_host, is_narrower)
     });
-    let merged = entries.iter().map(|entry| sources.merge(&entry.sources));
-    let merged: Vec<Merged> = merged.collect();
     let (session_policies, cluster_policies) =
-        report::statuses(state, &routes, &claims, &sources, &entries, &merged, since);
-    let entries = index_entries(&routes, &sources, &entries, &merged);
-    // Only globs have a size limit. Without them, the limits apply to more requests, so they are never looser.
-    let index =
-        RouteIndex::new(entries.clone()).or_else(|_| RouteIndex::new(without_globs(entries)))?;
+        report::statuses(state, &routes, &claims, &sources, &entries, context);
+    let index = RouteIndex::new(index_entries(&routes, &sources, &entries))?;
     Ok(Compiled {
         index,
         session_policies,
@@ -142,12 +184,7 @@ pub fn compile(
 
 /// Returns the entries of the index: first the ceilings that apply to every request for their hosts, then the routes, and last what applies
 /// to requests that belong to no route.
-fn index_entries(
-    routes: &Routes,
-    sources: &Sources,
-    entries: &[Entry<'_>],
-    merged: &[Merged],
-) -> Vec<RouteEntry> {
+fn index_entries(routes: &Routes, sources: &Sources, entries: &[Entry<'_>]) -> Vec<RouteEntry> {
     let mut all = Vec::new();
     let mut otherwise = Vec::new();
     for (hosts, bounds) in sources.cluster_wide() {
@@ -170,10 +207,9 @@ fn index_entries(
     }
     // A listener is a router of its own, because a policy can name it.
     let mut routers = HashMap::new();
-    let mut shared: HashMap<&BTreeSet<usize>, Arc<RouteTerms>> = HashMap::new();
     // Many rules of a route differ only in what Curfew does not know.
     let mut known = HashSet::new();
-    for (entry, merged) in entries.iter().zip(merged) {
+    for entry in entries {
         let rule = entry.rule;
         let next = u32::try_from(routers.len()).unwrap_or(u32::MAX);
         let router = *routers.entry((&rule.proxy, &rule.listener)).or_insert(next);
@@ -182,15 +218,14 @@ fn index_entries(
             &entry.host,
             path,
             &rule.route,
+            &rule.section,
             &rule.method,
             router,
-            &entry.sources,
+            &entry.applied.sources,
         );
         if !rule.is_certain && !known.insert(same) {
             continue;
         }
-        let terms = shared.entry(&entry.sources);
-        let terms = terms.or_insert_with(|| Arc::new(merged.terms()));
         all.push(RouteEntry {
             conditions: Conditions {
                 hosts: vec![entry.host.clone()],
@@ -202,7 +237,7 @@ fn index_entries(
                 contracts: Vec::new(),
             },
             is_single_label: rule.is_single_label,
-            terms: Arc::clone(terms),
+            terms: Arc::clone(&entry.applied.terms),
             scope: RouteScope::Route {
                 router,
                 is_certain: rule.is_certain,
@@ -213,21 +248,6 @@ fn index_entries(
     }
     all.extend(otherwise);
     all
-}
-
-/// Replaces the globs, which stand for methods of gRPC, by all paths of their host.
-fn without_globs(entries: Vec<RouteEntry>) -> Vec<RouteEntry> {
-    let is_glob = |path: &PathPattern| matches!(path, PathPattern::Glob(_));
-    let entries = entries.into_iter().map(|mut entry| {
-        if entry.conditions.paths.iter().any(is_glob) {
-            entry.conditions.paths.clear();
-            if let RouteScope::Route { is_certain, .. } = &mut entry.scope {
-                *is_certain = false;
-            }
-        }
-        entry
-    });
-    entries.collect()
 }
 
 fn for_hosts(hosts: Vec<HostPattern>, merged: &Merged, scope: RouteScope) -> RouteEntry {

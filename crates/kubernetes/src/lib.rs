@@ -23,7 +23,7 @@ mod status;
 
 pub use audit::{AuditedRoute, RouteReport, RouteState, audit};
 pub use cluster_policy::{ClusterSessionPolicySpec, Forbidden};
-pub use compile::{AnnotationMistake, Compiled, compile};
+pub use compile::{AnnotationMistake, Compiled, Context, compile, compile_alone};
 pub use duration::{DurationError, parse_duration};
 pub use merge::{Effective, Merged};
 pub use objects::{

@@ -161,9 +161,10 @@ impl Condition {
         }
     }
 
-    /// `Programmed`, with a sentence for each field whose value is not in force.
-    pub(crate) fn programmed(overridden: &[String]) -> Self {
-        let (reason, message) = if overridden.is_empty() {
+    /// `Programmed`, with a sentence for each field whose value is not in force, and one about the idle time if there is an
+    /// idle limit.
+    pub(crate) fn programmed(overridden: &[String], idle_time: &str, has_idle: bool) -> Self {
+        let (reason, mut message) = if overridden.is_empty() {
             (
                 "Programmed",
                 "Checks use the values of the policy.".to_owned(),
@@ -171,6 +172,9 @@ impl Condition {
         } else {
             ("Overridden", overridden.join(" "))
         };
+        if has_idle {
+            message = format!("{message} {idle_time}");
+        }
         Self {
             kind: "Programmed",
             status: true,
@@ -215,7 +219,7 @@ mod tests {
                     name: "crm".to_owned(),
                     section_name: None,
                 },
-                conditions: vec![Condition::accepted(), Condition::programmed(&[])],
+                conditions: vec![Condition::accepted(), Condition::programmed(&[], "", false)],
             }],
             idle: Some(EffectiveLimit {
                 value: "15m".to_owned(),

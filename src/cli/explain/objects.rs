@@ -5,10 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use curfew_kubernetes::{State, compile};
+use curfew_kubernetes::{State, compile_alone};
 
-use crate::policy::{RouteIndex, Routes, Rulebook};
-use crate::session::Timestamp;
+use crate::policy::{Routes, Rulebook};
 
 /// Puts the limits of the objects in force. Returns notes: what does not apply, and what was not used.
 pub(super) fn apply(files: &[PathBuf], rulebook: &Rulebook) -> anyhow::Result<Vec<String>> {
@@ -22,7 +21,7 @@ pub(super) fn apply(files: &[PathBuf], rulebook: &Rulebook) -> anyhow::Result<Ve
         let text = read(file).with_context(name)?;
         skipped.extend(state.read(&text).with_context(name)?);
     }
-    let compiled = compile(&state, &RouteIndex::default(), Timestamp::default());
+    let compiled = compile_alone(&state);
     let compiled = compiled.context("--objects")?;
     let mut notes = vec![format!(
         "examined {} routes, {} SessionPolicies and {} ClusterSessionPolicies",

@@ -171,6 +171,10 @@ struct PathIndex {
 
 /// Paths with the positions of their conditions. Most hosts have few paths, and a sorted list is smaller than a hash map.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::box_collection,
+    reason = "most hosts have few paths, and the box keeps their entries small"
+)]
 enum PathMap {
     Few(Box<[(Box<str>, Positions)]>),
     Many(Box<HashMap<Box<str>, Positions>>),

@@ -120,7 +120,15 @@ fn the_records_of_checks_survive_a_change_of_the_cluster() {
     let _ = before.index.find_and_record(&target.normalize(), 9);
     let changed = CLUSTER.replace("name: api", "name: other");
     let changed = state(&changed);
-    let after = crate::compile(&changed, &before.index, Timestamp::default()).unwrap();
+    let after = crate::compile(
+        &changed,
+        crate::Context {
+            before: &before.index,
+            since: Timestamp::default(),
+            cookie_domain: None,
+        },
+    )
+    .unwrap();
     let report = audit(&changed, &after.index);
     let checked = report.iter().filter(|it| it.state == RouteState::Checked);
     assert_eq!(checked.count(), 1);

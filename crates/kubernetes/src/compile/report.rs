@@ -1,14 +1,14 @@
 //! The status of each policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::sources::Sources;
-use super::{Entry, checked};
+use super::{Applied, Context, Entry, checked};
 use crate::claims::{Claims, path_name};
 use crate::merge::{Effective, Merged, MergedLimit};
 use crate::objects::ObjectKey;
 use crate::routes::{RouteId, Routes};
-use crate::session::Timestamp;
 use crate::session_policy::TargetRef;
 use crate::state::State;
 use crate::status::{Ancestor, Condition, PolicyStatus, describe_override, effective_limit};
@@ -34,16 +34,20 @@ pub(super) fn statuses(
     claims: &Claims<'_>,
     sources: &Sources,
     entries: &[Entry<'_>],
-    merged: &[Merged],
-    since: Timestamp,
+    context: Context<'_>,
 ) -> Statuses {
-    let since = since.to_rfc3339_seconds();
+    let since = context.since.to_rfc3339_seconds();
+    let idle_time = describe_idle_time(context.cookie_domain);
     let by_source = entries_by_source(entries);
     let of_source = |source: usize| by_source.get(&source).into_iter().flatten().copied();
     // All fields that apply together with each policy.
     let mut together: BTreeMap<usize, Merged> = BTreeMap::new();
-    for (entry, merged) in entries.iter().zip(merged) {
-        for source in &entry.sources {
+    let mut known: HashSet<*const Applied> = HashSet::new();
+    let applied = entries.iter().map(|entry| &entry.applied);
+    let distinct = applied.filter(|applied| known.insert(Arc::as_ptr(applied)));
+    for applied in distinct {
+        let merged = &applied.merged;
+        for source in &applied.sources {
             let all = together.entry(*source).or_default();
             *all = all.join(merged);
         }
@@ -81,6 +85,8 @@ pub(super) fn statuses(
                 .flatten()
         });
         let overridden: Vec<String> = overridden.collect();
+        let has_idle = merged.idle.effective().limit.is_some();
+        let programmed = Condition::programmed(&overridden, idle_time.as_str(), has_idle);
         let targets = policy.spec.target_refs.iter();
         let status = PolicyStatus {
             ancestors: targets
@@ -90,7 +96,7 @@ pub(super) fn statuses(
                         .map(checks_of);
                     let checks = checked::condition(of_target, &since);
                     let conditions =
-                        reporter.conditions(&key.namespace, target, mistakes, &overridden);
+                        reporter.conditions(&key.namespace, target, mistakes, &programmed);
                     Ancestor {
                         target: target.clone(),
                         conditions: conditions.into_iter().chain(checks).collect(),
@@ -123,7 +129,7 @@ pub(super) fn statuses(
             (None, true) => Condition::accepted(),
         };
         let checks = checked::condition(of_source(*source).map(checks_of), &since);
-        let conditions = [condition, Condition::programmed(&[])];
+        let conditions = [condition, Condition::programmed(&[], "", false)];
         let status = PolicyStatus {
             conditions: conditions.into_iter().chain(checks).collect(),
             ..PolicyStatus::default()
@@ -133,11 +139,21 @@ pub(super) fn statuses(
     (session_policies.collect(), cluster_policies.collect())
 }
 
+/// Says where activity counts for the idle time.
+fn describe_idle_time(cookie_domain: Option<&str>) -> String {
+    cookie_domain.map_or_else(
+        || "Each host has its own session, so only activity on the same host counts for idle.".to_owned(),
+        |domain| {
+            format!("All hosts below {domain} share a session, so activity on any of them counts for idle.")
+        },
+    )
+}
+
 /// The entries to which each object applies.
 fn entries_by_source<'a>(entries: &'a [Entry<'a>]) -> BTreeMap<usize, Vec<&'a Entry<'a>>> {
     let mut by_source: BTreeMap<usize, Vec<&Entry<'_>>> = BTreeMap::new();
     for entry in entries {
-        for source in &entry.sources {
+        for source in &entry.applied.sources {
             by_source.entry(*source).or_default().push(entry);
         }
     }
@@ -193,10 +209,10 @@ impl Reporter<'_> {
         namespace: &str,
         target: &TargetRef,
         mistakes: &[String],
-        overridden: &[String],
+        programmed: &Condition,
     ) -> Vec<Condition> {
         let accepted = self.condition(namespace, target, mistakes);
-        let programmed = accepted.status.then(|| Condition::programmed(overridden));
+        let programmed = accepted.status.then(|| programmed.clone());
         std::iter::once(accepted).chain(programmed).collect()
     }
 

@@ -11,7 +11,7 @@ use crate::policy::{Contract, RequestTarget};
 use crate::status::Condition;
 
 pub(crate) fn compile(state: &State) -> Compiled {
-    super::compile(state, &RouteIndex::default(), Timestamp::default()).unwrap()
+    compile_alone(state).unwrap()
 }
 
 /// Adds the objects of a YAML stream to a state.
@@ -509,8 +509,21 @@ fn a_ceiling_clamps_and_the_status_says_so() {
     );
     assert_eq!(
         programmed.message,
-        "idle 30m of SessionPolicy crm/crm is 15m because of ClusterSessionPolicy corporate."
+        "idle 30m of SessionPolicy crm/crm is 15m because of ClusterSessionPolicy corporate. Each host has its own session, \
+         so only activity on the same host counts for idle."
     );
+    let context = Context {
+        before: &RouteIndex::default(),
+        since: Timestamp::default(),
+        cookie_domain: Some("example.com"),
+    };
+    let with_domain =
+        super::compile(&state(&format!("{CLASSES}{CRM}{CORPORATE}")), context).unwrap();
+    let status = &with_domain.session_policies[&ObjectKey::new("crm", "crm")];
+    let message = &status.ancestors[0].conditions[1].message;
+    let sentence =
+        "All hosts below example.com share a session, so activity on any of them counts for idle.";
+    assert!(message.ends_with(sentence), "{message}");
     let lower = format!("{CLASSES}{CRM}{CORPORATE}").replace("idle: 30m", "idle: 1m");
     assert_eq!(
         minutes(&compile(&state(&lower)), "crm.example.com", "/"),

@@ -7,7 +7,7 @@ use super::{RouteChecks, RouteName, RouteTerms, Sourced};
 use crate::policy::request_index::{NormalTarget, RequestIndex, RequestTarget};
 use crate::policy::rule::Conditions;
 use crate::policy::rules::RulesError;
-use crate::policy::{Contract, HostPattern};
+use crate::policy::{Contract, HostPattern, PathPattern};
 
 /// A set of requests, and the terms for them.
 #[derive(Clone, Debug)]
@@ -24,6 +24,19 @@ pub struct RouteEntry {
     pub name: Option<RouteName>,
     /// Where checks are recorded; `None` if the entry is no route.
     pub checks: Option<Arc<RouteChecks>>,
+}
+
+impl RouteEntry {
+    /// Replaces globs by all paths.
+    fn widen_globs(&mut self) {
+        let is_glob = |path: &PathPattern| matches!(path, PathPattern::Glob(_));
+        if self.conditions.paths.iter().any(is_glob) {
+            self.conditions.paths.clear();
+            if let RouteScope::Route { is_certain, .. } = &mut self.scope {
+                *is_certain = false;
+            }
+        }
+    }
 }
 
 /// When the terms of an entry apply to a request that meets its conditions.
@@ -68,13 +81,23 @@ struct IndexedEntry {
 }
 
 impl RouteIndex {
-    /// Builds an index. Earlier entries take precedence.
+    /// Builds an index. Earlier entries take precedence. Only globs have a size limit. If they are too large together, their
+    /// entries apply to all paths of their hosts, so no limit becomes looser.
     ///
     /// # Errors
-    /// [`RulesError`] if the globs are too large.
-    pub fn new(entries: Vec<RouteEntry>) -> Result<Self, RulesError> {
+    /// [`RulesError`] if the index cannot be built.
+    pub fn new(mut entries: Vec<RouteEntry>) -> Result<Self, RulesError> {
+        let build =
+            |entries: &[RouteEntry]| RequestIndex::new(entries.iter().map(|it| &it.conditions));
+        let index = match build(&entries) {
+            Ok(index) => index,
+            Err(_) => {
+                entries.iter_mut().for_each(RouteEntry::widen_globs);
+                build(&entries)?
+            }
+        };
         Ok(Self {
-            index: RequestIndex::new(entries.iter().map(|entry| &entry.conditions))?,
+            index,
             entries: entries.into_iter().map(IndexedEntry::from).collect(),
         })
     }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use curfew_kubernetes::{State, compile};
+use curfew_kubernetes::{State, compile_alone};
 use http::Method;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Contract, RequestTarget, RouteIndex};
-use crate::session::Timestamp;
+use crate::policy::{Contract, RequestTarget};
 
 /// Adds the objects of a YAML stream to a state.
 fn apply(state: &mut State, yaml: &str) {
@@ -99,7 +98,7 @@ proptest! {
         apply(&mut state, class);
         apply(&mut state, &documents);
         apply(&mut state, &migration.to_yaml());
-        let compiled = compile(&state, &RouteIndex::default(), Timestamp::default()).unwrap();
+        let compiled = compile_alone(&state).unwrap();
         for (key, status) in &compiled.session_policies {
             for condition in &status.ancestors[0].conditions {
                 // No check has arrived in this test.
