@@ -16,6 +16,18 @@ pub fn deploy_file(path: &str) -> Option<&'static str> {
         "haproxy/haproxy.cfg" => include_str!("../deploy/haproxy/haproxy.cfg"),
         "haproxy/curfew-spoe.conf" => include_str!("../deploy/haproxy/curfew-spoe.conf"),
         "oauth2-proxy/oauth2-proxy.cfg" => include_str!("../deploy/oauth2-proxy/oauth2-proxy.cfg"),
+        "traefik/kubernetes-global.yaml" => {
+            include_str!("../deploy/traefik/kubernetes-global.yaml")
+        }
+        "nginx/ingress-global.yaml" => include_str!("../deploy/nginx/ingress-global.yaml"),
+        "gateway-api/envoy-gateway-global.yaml" => {
+            include_str!("../deploy/gateway-api/envoy-gateway-global.yaml")
+        }
+        "istio/mesh-config.yaml" => include_str!("../deploy/istio/mesh-config.yaml"),
+        "istio/authorization-policy-global.yaml" => {
+            include_str!("../deploy/istio/authorization-policy-global.yaml")
+        }
+        "haproxy/ingress-global.yaml" => include_str!("../deploy/haproxy/ingress-global.yaml"),
         _ => return None,
     })
 }

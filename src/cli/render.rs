@@ -14,7 +14,7 @@ use crate::render::{
 
 #[derive(Args, Debug)]
 pub(super) struct RenderArgs {
-    /// The proxy to configure.
+    /// The proxy to configure. A value that ends in `-global` configures all routes of a controller in Kubernetes.
     #[arg(value_enum)]
     proxy: Proxy,
     #[command(flatten)]
@@ -62,11 +62,6 @@ fn parse_host_port(text: &str) -> Result<String, &'static str> {
 
 /// Prints the configuration of a proxy, or writes it to files.
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
-    if args.streams.is_some() && args.proxy == Proxy::Oauth2Proxy {
-        bail!(
-            "--streams: oauth2-proxy is not on the path of streams; use the proxy that forwards them"
-        );
-    }
     let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());

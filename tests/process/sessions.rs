@@ -336,6 +336,42 @@ fn rendered_files_are_not_overwritten() {
     assert!(errors.contains("no policy of this name"), "{errors}");
 }
 
+/// The program contains the files with the global settings, and rejects addresses and options that do not fit.
+#[test]
+fn global_settings_are_rendered() {
+    let setup = Setup::memory().limits("7m", "1h");
+    for (proxy, expected) in [
+        ("traefik-global", "kind: ConfigMap\n"),
+        ("ingress-nginx-global", "  proxy-read-timeout: \"420\"\n"),
+        ("envoy-gateway-global", "      streamIdleTimeout: 7m\n"),
+        ("istio-global", "# ---- authorization-policy-global.yaml\n"),
+        ("haproxy-ingress-global", "  timeout-tunnel: 420s\n"),
+    ] {
+        let text = stdout_of_success(&run_command(&setup, &["render", proxy]));
+        assert!(text.contains(expected), "{proxy}: {text}");
+        let arguments = ["render", proxy, "--browser", "guard.auth:83"];
+        let text = stdout_of_success(&run_command(&setup, &arguments));
+        assert!(text.contains("  namespace: auth\n"), "{proxy}: {text}");
+        let arguments = ["render", proxy, "--browser", "10.0.0.5:9183"];
+        let errors = stderr_of_failure(&run_command(&setup, &arguments));
+        assert!(
+            errors.contains(
+                "--browser 10.0.0.5:9183: the file needs a Service of the cluster; \
+                 write NAME.NAMESPACE:PORT, such as curfew.curfew:9183"
+            ),
+            "{proxy}: {errors}"
+        );
+        let errors = stderr_of_failure(&run_command(&setup, &["render", proxy, "--streams"]));
+        assert!(errors.contains("--streams: the global files"), "{errors}");
+    }
+    let arguments = ["render", "oauth2-proxy", "--streams"];
+    let errors = stderr_of_failure(&run_command(&setup, &arguments));
+    assert!(
+        errors.contains("--streams: oauth2-proxy is not on the path of streams"),
+        "{errors}"
+    );
+}
+
 /// The output has colours only on a terminal, or when the user asks for them.
 #[test]
 fn colours_are_only_for_terminals() {

@@ -5,18 +5,20 @@
 //! streams. Or it sends the streams to Curfew's proxy listener, which ends them with their session.
 
 mod addresses;
+mod global;
 mod streams;
 mod time_limits;
 
 use std::time::Duration;
 
 use addresses::set_addresses;
+use global::set_global_addresses;
 use streams::send_streams_to_curfew;
 use time_limits::set_time_limits;
 
 pub use streams::uncomment;
 
-/// A supported proxy.
+/// A supported proxy. For a controller in Kubernetes, there is also a value for its global setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Proxy {
     /// NGINX with `auth_request`.
@@ -35,6 +37,31 @@ pub enum Proxy {
     Haproxy,
     /// oauth2-proxy, as a sign-in service behind Curfew.
     Oauth2Proxy,
+    /// Traefik in Kubernetes, for every route: the middlewares of the entry point.
+    TraefikGlobal,
+    /// ingress-nginx, for every Ingress: the controller's ConfigMap.
+    IngressNginxGlobal,
+    /// Envoy Gateway, for every route of a Gateway: a SecurityPolicy.
+    EnvoyGatewayGlobal,
+    /// Istio, for every request of the ingress gateway: the mesh configuration, and an AuthorizationPolicy.
+    IstioGlobal,
+    /// haproxy-ingress, for every Ingress: the controller's ConfigMap.
+    HaproxyIngressGlobal,
+}
+
+impl Proxy {
+    /// Returns whether the files contain the global setting of a controller, which applies to all its routes.
+    #[must_use]
+    pub fn is_global(self) -> bool {
+        matches!(
+            self,
+            Self::TraefikGlobal
+                | Self::IngressNginxGlobal
+                | Self::EnvoyGatewayGlobal
+                | Self::IstioGlobal
+                | Self::HaproxyIngressGlobal
+        )
+    }
 }
 
 /// Addresses, each `host:port`.
@@ -112,6 +139,29 @@ pub struct RenderedFile {
 )]
 pub struct AnchorError(&'static str);
 
+/// An error of [`render`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// A file of `deploy/` is not as expected.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The files of the proxy cannot contain this address.
+    #[error("{option} {value}: {reason}; write NAME.NAMESPACE:PORT, such as {example}")]
+    Address {
+        /// The option of the command line.
+        option: &'static str,
+        /// The value of the option.
+        value: String,
+        /// The fault of the value.
+        reason: &'static str,
+        /// A correct value.
+        example: String,
+    },
+    /// The files of the proxy cannot send streams to Curfew. Contains the reason.
+    #[error("--streams: {0}")]
+    Streams(&'static str),
+}
+
 /// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file; `None` if there
 /// is no such file.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
@@ -119,14 +169,26 @@ pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 /// Renders the configuration of a proxy.
 ///
 /// # Errors
-/// [`AnchorError`] if the function `deployed_file` returns other files than this version of the crate expects.
+/// [`RenderError`] if the files of the proxy cannot contain an address, or cannot send streams to Curfew, or if the
+/// function `deployed_file` returns other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
     addresses: &RenderAddresses,
     limits: &RenderLimits,
     deployed_file: DeployedFiles,
-) -> Result<Vec<RenderedFile>, AnchorError> {
+) -> Result<Vec<RenderedFile>, RenderError> {
     let ends_streams = addresses.streams.is_some();
+    if ends_streams && proxy == Proxy::Oauth2Proxy {
+        return Err(RenderError::Streams(
+            "oauth2-proxy is not on the path of streams; use the proxy that forwards them",
+        ));
+    }
+    if ends_streams && proxy.is_global() {
+        return Err(RenderError::Streams(
+            "the global files contain no route of an application; send streams to Curfew in the route of the \
+             application, see docs/streams.md",
+        ));
+    }
     let mut paths: Vec<&'static str> = match proxy {
         Proxy::Nginx => vec!["nginx/curfew.conf"],
         Proxy::IngressNginx => vec!["nginx/ingress.yaml"],
@@ -136,6 +198,14 @@ pub fn render(
         Proxy::EnvoyGrpc => vec!["envoy/grpc.yaml"],
         Proxy::Haproxy => vec!["haproxy/haproxy.cfg", "haproxy/curfew-spoe.conf"],
         Proxy::Oauth2Proxy => vec!["oauth2-proxy/oauth2-proxy.cfg"],
+        Proxy::TraefikGlobal => vec!["traefik/kubernetes-global.yaml"],
+        Proxy::IngressNginxGlobal => vec!["nginx/ingress-global.yaml"],
+        Proxy::EnvoyGatewayGlobal => vec!["gateway-api/envoy-gateway-global.yaml"],
+        Proxy::IstioGlobal => vec![
+            "istio/mesh-config.yaml",
+            "istio/authorization-policy-global.yaml",
+        ],
+        Proxy::HaproxyIngressGlobal => vec!["haproxy/ingress-global.yaml"],
     };
     match proxy {
         Proxy::Nginx if ends_streams => paths.push("nginx/streams.conf"),
@@ -149,7 +219,11 @@ pub fn render(
         if ends_streams {
             text = send_streams_to_curfew(proxy, name, &text)?;
         }
-        let text = set_addresses(proxy, &text, addresses);
+        let text = if proxy.is_global() {
+            set_global_addresses(proxy, name, &text, addresses)?
+        } else {
+            set_addresses(proxy, &text, addresses)
+        };
         Ok(RenderedFile { name, text })
     });
     files.collect()

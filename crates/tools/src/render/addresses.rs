@@ -1,9 +1,22 @@
 //! The addresses in the files of `deploy/`.
 
 use super::{
-    DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
+    AnchorError, DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
     DEFAULT_PROXY, DEFAULT_SPOE, Proxy, RenderAddresses,
 };
+
+/// Replaces a text that must occur exactly `count` times.
+pub(super) fn replace_exactly(
+    text: &str,
+    anchor: &'static str,
+    replacement: &str,
+    count: usize,
+) -> Result<String, AnchorError> {
+    if text.matches(anchor).count() != count {
+        return Err(AnchorError(anchor));
+    }
+    Ok(text.replace(anchor, replacement))
+}
 
 /// Writes the addresses into a file.
 pub(super) fn set_addresses(proxy: Proxy, text: &str, addresses: &RenderAddresses) -> String {
@@ -63,6 +76,7 @@ fn set_listen_address(proxy: Proxy, text: &str, listen: &str) -> String {
         Proxy::Caddy => text.replace("\n:8080 {\n", &format!("\n:{port} {{\n\tbind {host}\n\n")),
         Proxy::EnvoyHttp | Proxy::EnvoyGrpc => replace_envoy_address(text, DEFAULT_LISTEN, listen),
         Proxy::Haproxy => text.replace("bind :8080\n", &format!("bind {listen}\n")),
-        Proxy::IngressNginx | Proxy::Oauth2Proxy => text.to_owned(),
+        // These files contain no listening address.
+        _ => text.to_owned(),
     }
 }

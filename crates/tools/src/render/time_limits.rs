@@ -1,5 +1,9 @@
 //! The time limits of a proxy.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::addresses::replace_exactly;
 use super::{AnchorError, Proxy, RenderLimits};
 
 /// Writes the time limits into a file.
@@ -71,15 +75,59 @@ pub(super) fn set_time_limits(
             );
             vec![(ANCHOR, replacement)]
         }
-        // Traefik cannot close streams. The other files of a proxy have no timeout for streams.
-        (Proxy::Haproxy | Proxy::Traefik | Proxy::Nginx | Proxy::IngressNginx, _) => Vec::new(),
+        (Proxy::IngressNginxGlobal, _) => {
+            const ANCHOR: &str = "  # The identity of a person in many groups needs a larger buffer than the default of 4k.\n";
+            let replacement = format!(
+                "  # {comment}\n  proxy-read-timeout: \"{stream}\"\n  \
+                 proxy-send-timeout: \"{stream}\"\n{ANCHOR}"
+            );
+            vec![(ANCHOR, replacement)]
+        }
+        (Proxy::EnvoyGatewayGlobal, _) => {
+            const ANCHOR: &str = "  headers:\n    earlyRequestHeaders:\n";
+            let timeout = gateway_api_duration(Duration::from_secs(stream));
+            let replacement = format!(
+                "  # {comment}\n  timeout:\n    http:\n      \
+                 streamIdleTimeout: {timeout}\n{ANCHOR}"
+            );
+            vec![(ANCHOR, replacement)]
+        }
+        (Proxy::HaproxyIngressGlobal, _) => {
+            const ANCHOR: &str = "  config-global: |\n";
+            let replacement = format!("  # {comment}\n  timeout-tunnel: {stream}s\n{ANCHOR}");
+            vec![(ANCHOR, replacement)]
+        }
+        // Traefik cannot close streams. The files for Istio, and the other files of a proxy, have no timeout for
+        // streams.
+        (
+            Proxy::Haproxy
+            | Proxy::Traefik
+            | Proxy::TraefikGlobal
+            | Proxy::Nginx
+            | Proxy::IngressNginx
+            | Proxy::IstioGlobal,
+            _,
+        ) => Vec::new(),
     };
     let mut text = text.to_owned();
     for (anchor, replacement) in changes {
-        if text.matches(anchor).count() != 1 {
-            return Err(AnchorError(anchor));
-        }
-        text = text.replace(anchor, &replacement);
+        text = replace_exactly(&text, anchor, &replacement, 1)?;
     }
     Ok(text)
+}
+
+/// Formats a duration of at least one second for the Gateway API, which accepts at most five digits for each unit.
+fn gateway_api_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let mut text = String::new();
+    for (count, unit) in [
+        (seconds / 3600, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ] {
+        if count > 0 {
+            let _ = write!(text, "{count}{unit}");
+        }
+    }
+    text
 }
