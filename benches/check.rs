@@ -20,7 +20,9 @@ use curfew::clock::{Clock, SystemClock};
 use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
 use curfew::identity::IdentityHeaders;
 use curfew::live::Live;
-use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
+use curfew::policy::{
+    AddressHeader, BackgroundHeaders, Client, Policies, Policy, Routes, Rulebook, Rules,
+};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
 use curfew::store::cached::CachedStore;
 use curfew::store::memory::MemoryStore;
@@ -70,6 +72,7 @@ impl Bench {
         let metrics = Arc::new(Metrics::new().unwrap());
         let streams = OpenStreams::new(Arc::new(SystemClock), None, Arc::clone(&metrics));
         let parts = LifecycleParts {
+            routes: Live::new(Routes::default()),
             stores: memory.into(),
             clock: Arc::new(SystemClock),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
@@ -109,7 +112,7 @@ impl Bench {
                 hosts: curfew::policy::NamedHosts::default(),
                 policies,
                 rules: Rules::default(),
-                routes: curfew::live::Live::new(curfew::policy::Routes::default()),
+                routes: Live::new(Routes::default()),
                 background: BackgroundHeaders::default(),
             }),
             sources: Sources {
