@@ -109,6 +109,10 @@ pub enum KubernetesError {
     #[error("Kubernetes API unavailable: {0}")]
     Unavailable(String),
     /// The response has an error status.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "there is no client")
+    )]
     #[error("Kubernetes API returned status {0}")]
     Status(u16),
 }

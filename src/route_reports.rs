@@ -4,6 +4,7 @@ use curfew_kubernetes::RouteReport;
 use tokio::sync::{mpsc, oneshot};
 
 /// The number of requests for reports that can wait.
+#[cfg(feature = "kubernetes")]
 const QUEUE: usize = 4;
 
 /// Asks the watch of the cluster for reports. A report is built on request, because it is large.
@@ -11,6 +12,7 @@ const QUEUE: usize = 4;
 pub struct RouteReports(mpsc::Sender<oneshot::Sender<RouteReport>>);
 
 /// The requests for reports, for the watch of the cluster.
+#[cfg(feature = "kubernetes")]
 pub type ReportRequests = mpsc::Receiver<oneshot::Sender<RouteReport>>;
 
 impl RouteReports {

@@ -38,6 +38,10 @@ pub(super) fn watch_cluster(
     background: &mut Background,
 ) -> Result<WatchedCluster, StartupError> {
     let routes = Live::new(Routes::default());
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(unused_mut, reason = "there is no watch")
+    )]
     let mut reports = None;
     let cookie_domain = Live::new(config.cookie.domain.clone());
     #[cfg(feature = "kubernetes")]
