@@ -172,13 +172,13 @@ fn audited(
     last: u32,
 ) -> AuditedRoute {
     let needs_check = matches!(state, RouteState::NoCheck | RouteState::Uncertain);
-    let controller = routes.controllers.get(&rule.proxy);
+    let controller = routes.controllers.get(&*rule.proxy);
     AuditedRoute {
         route: rule.route.to_string(),
         host: host.map_or_else(|| "*".to_owned(), ToString::to_string),
-        path: path_name(&rule.path),
+        path: path_name(&rule.path).map(Into::into),
         method: rule.method.as_ref().map(ToString::to_string),
-        proxy: Some(rule.proxy.clone()),
+        proxy: Some(rule.proxy.to_string()),
         state,
         last_check: (last > 0).then(|| CheckTimes::time(last).to_rfc3339_seconds()),
         limits: BTreeMap::new(),

@@ -2,7 +2,8 @@
 //! was created first holds; among routes of the same age, the first by namespace and name. Routes of two namespaces for one
 //! host at different proxies are also such a pair, whatever their paths, because the host can lead to only one proxy.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::policy::HostPattern;
 use crate::routes::{RouteId, RoutePath, RouteRule};
@@ -11,21 +12,21 @@ use crate::routes::{RouteId, RoutePath, RouteRule};
 type Holder<'a> = (&'a str, &'a str, &'a str, &'static str);
 
 pub(crate) struct Claims<'a> {
-    holders: BTreeMap<(String, String), Holder<'a>>,
+    holders: HashMap<(&'a HostPattern, Cow<'a, str>), Holder<'a>>,
     /// The first route for each host, whatever its path, and its proxy.
-    hosts: BTreeMap<String, (Holder<'a>, &'a str)>,
+    hosts: HashMap<&'a HostPattern, (Holder<'a>, &'a str)>,
 }
 
 impl<'a> Claims<'a> {
     pub(crate) fn new(rules: &'a [RouteRule]) -> Self {
-        let mut holders: BTreeMap<(String, String), Holder<'a>> = BTreeMap::new();
-        let mut hosts: BTreeMap<String, (Holder<'a>, &'a str)> = BTreeMap::new();
+        let mut holders: HashMap<(&HostPattern, Cow<'_, str>), Holder<'a>> = HashMap::new();
+        let mut hosts: HashMap<&HostPattern, (Holder<'a>, &'a str)> = HashMap::new();
         for rule in rules {
-            let RouteId { kind, key } = &rule.route;
+            let RouteId { kind, key } = &*rule.route;
             let claim = (&*rule.created, &*key.namespace, &*key.name, *kind);
             for host in &rule.hosts {
                 let claim = (claim, &*rule.proxy);
-                let holder = hosts.entry(host.to_string()).or_insert(claim);
+                let holder = hosts.entry(host).or_insert(claim);
                 *holder = claim.min(*holder);
             }
             for name in claimed(rule) {
@@ -44,12 +45,11 @@ impl<'a> Claims<'a> {
     /// Returns the route of another namespace that holds the path of the rule at this host.
     pub(crate) fn other_holder(&self, rule: &RouteRule, host: &HostPattern) -> Option<String> {
         let is_other = |(_, namespace, ..): &Holder<'_>| *namespace != rule.route.key.namespace;
-        let host = host.to_string();
-        let (of_host, proxy) = self.hosts.get(&host)?;
+        let (of_host, proxy) = self.hosts.get(host)?;
         let of_path = path_name(&rule.path).and_then(|path| self.holders.get(&(host, path)));
         let holder = match of_path {
             Some(of_path) if is_other(of_path) => of_path,
-            Some(_) if *proxy == rule.proxy => return None,
+            Some(_) if *proxy == &*rule.proxy => return None,
             // A path that Curfew does not know can be any path of the host, so the rule needs the whole host.
             _ => of_host,
         };
@@ -59,17 +59,17 @@ impl<'a> Claims<'a> {
 }
 
 /// The pairs of host and path that a rule claims. A path that Curfew cannot represent claims nothing.
-fn claimed(rule: &RouteRule) -> impl Iterator<Item = (String, String)> {
+fn claimed(rule: &RouteRule) -> impl Iterator<Item = (&HostPattern, Cow<'_, str>)> {
     let path = path_name(&rule.path);
     let hosts = rule.hosts.iter();
-    hosts.filter_map(move |host| Some((host.to_string(), path.clone()?)))
+    hosts.filter_map(move |host| Some((host, path.clone()?)))
 }
 
 /// Returns a text for a path; `None` for a path that Curfew cannot represent.
-pub(crate) fn path_name(path: &RoutePath) -> Option<String> {
+pub(crate) fn path_name(path: &RoutePath) -> Option<Cow<'static, str>> {
     match path {
-        RoutePath::Any => Some("/…".to_owned()),
-        RoutePath::Pattern(pattern) => Some(pattern.to_string()),
+        RoutePath::Any => Some("/…".into()),
+        RoutePath::Pattern(pattern) => Some(pattern.to_string().into()),
         RoutePath::Unknown => None,
     }
 }

@@ -86,6 +86,13 @@ struct Entry<'a> {
     checks: Arc<RouteChecks>,
 }
 
+impl Entry<'_> {
+    fn precedence(&self) -> impl Ord {
+        let is_narrower = self.host != *self.rule_host;
+        precedence::key(self.rule, self.rule_host, is_narrower)
+    }
+}
+
 /// The objects that apply to some entries. Most entries of a cluster have the same few.
 struct Applied {
     sources: BTreeSet<usize>,
@@ -167,15 +174,17 @@ pub fn compile(state: &State, context: Context<'_>) -> Result<Compiled, RulesErr
             }
         }
     }
-    entries.sort_by_cached_key(|entry| {
-        let is_narrower = entry.host != *entry.rule_host;
-        precedence::key(entry.rule, entry.rule_host, is_narrower)
-    });
+    entries.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
     let (session_policies, cluster_policies) =
         report::statuses(state, &routes, &claims, &sources, &entries, context);
-    let index = RouteIndex::new(index_entries(&routes, &sources, &entries))?;
+    let index = index_entries(&routes, &sources, &entries);
+    // A large cluster needs much memory for these, and the next step needs more.
+    drop(entries);
+    drop(known);
+    drop(claims);
+    drop(routes);
     Ok(Compiled {
-        index,
+        index: RouteIndex::new(index)?,
         session_policies,
         cluster_policies,
         mistakes: sources.mistakes,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::objects::{
     Backend, CLASS_ANNOTATION, DEFAULT_CLASS, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule,
@@ -45,8 +46,8 @@ pub(crate) enum RoutePath {
 /// A rule of a route: the requests that it serves, and the objects that can tighten them.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteRule {
-    pub(crate) route: RouteId,
-    pub(crate) created: String,
+    pub(crate) route: Arc<RouteId>,
+    pub(crate) created: Arc<str>,
     /// The name of the rule, which `sectionName` of a policy can name.
     pub(crate) section: Option<String>,
     /// The hosts; empty for all hosts.
@@ -56,18 +57,18 @@ pub(crate) struct RouteRule {
     /// Whether the router chooses this rule for all requests for its hosts, path and method.
     pub(crate) is_certain: bool,
     /// The proxy that serves the rule: a class of Ingresses, or a Gateway.
-    pub(crate) proxy: String,
+    pub(crate) proxy: Arc<str>,
     /// Whether a wildcard stands for exactly one label, as in an Ingress.
     pub(crate) is_single_label: bool,
-    pub(crate) services: BTreeSet<ObjectKey>,
+    pub(crate) services: Vec<ObjectKey>,
     /// The Gateway and the listener.
-    pub(crate) listener: Option<(ObjectKey, String)>,
+    pub(crate) listener: Option<Arc<(ObjectKey, String)>>,
 }
 
 impl RouteRule {
     /// The name by which a proxy can name the rule.
     pub(crate) fn name(&self) -> RouteName {
-        let RouteId { kind, key } = &self.route;
+        let RouteId { kind, key } = &*self.route;
         RouteName::new(kind, &key.namespace, &key.name, self.section.as_deref())
     }
 }
@@ -90,7 +91,12 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn of(state: &State) -> Self {
-        let mut routes = Self::default();
+        let objects = state.ingresses.len() + state.http_routes.len() + state.grpc_routes.len();
+        let mut routes = Self {
+            // Most objects have one rule.
+            rules: Vec::with_capacity(objects),
+            ..Self::default()
+        };
         routes.add_ingresses(state);
         for (key, route) in &state.http_routes {
             let spec = &route.spec;
@@ -210,22 +216,22 @@ impl Routes {
             self.controllers
                 .insert(format!("class {class}"), controller);
             let base = RouteRule {
-                route: route.clone(),
-                created: ingress.metadata.creation_timestamp.clone(),
+                route: Arc::new(route.clone()),
+                created: (&*ingress.metadata.creation_timestamp).into(),
                 section: None,
                 hosts: Vec::new(),
                 path: RoutePath::Any,
                 method: None,
                 is_certain: true,
-                proxy: format!("class {class}"),
+                proxy: format!("class {class}").into(),
                 is_single_label: true,
-                services: BTreeSet::new(),
+                services: Vec::new(),
                 listener: None,
             };
             let service = |backend: &crate::objects::IngressBackend| {
                 let service = backend.service.as_ref();
                 let key = service.map(|service| ObjectKey::new(&key.namespace, &service.name));
-                key.into_iter().collect::<BTreeSet<_>>()
+                key.into_iter().collect::<Vec<_>>()
             };
             for (rule, hosts) in rules {
                 if hosts.is_empty() {
@@ -272,19 +278,21 @@ impl Routes {
             let name = parent.controller_name.clone();
             self.controllers.insert(format!("Gateway {gateway}"), name);
         }
+        let shared = Arc::new(route.clone());
+        let created: Arc<str> = (&*metadata.creation_timestamp).into();
         let bases = listening.0.iter().filter_map(|(gateway, listener, host)| {
             Some(RouteRule {
                 hosts: intersect(&own, host.as_ref())?,
-                route: route.clone(),
-                created: metadata.creation_timestamp.clone(),
+                route: Arc::clone(&shared),
+                created: Arc::clone(&created),
                 section: None,
                 path: RoutePath::Any,
                 method: None,
                 is_certain: true,
-                proxy: format!("Gateway {gateway}"),
+                proxy: format!("Gateway {gateway}").into(),
                 is_single_label: false,
-                services: BTreeSet::new(),
-                listener: Some((gateway.clone(), listener.clone())),
+                services: Vec::new(),
+                listener: Some(Arc::new((gateway.clone(), listener.clone()))),
             })
         });
         let bases: Vec<RouteRule> = bases.collect();
@@ -397,7 +405,7 @@ impl Routes {
     }
 }
 
-fn services(route: &ObjectKey, backends: &[Backend]) -> BTreeSet<ObjectKey> {
+fn services(route: &ObjectKey, backends: &[Backend]) -> Vec<ObjectKey> {
     let services = backends
         .iter()
         .filter(|backend| backend.kind.as_deref().unwrap_or("Service") == "Service");

@@ -8,7 +8,11 @@ use crate::routes::{RoutePath, RouteRule};
 
 /// A key by which entries are sorted. `host` is the host of the rule. An entry for only some of its hosts, and an entry that
 /// applies only to some requests, come before the entry for all of them.
-pub(super) fn key(rule: &RouteRule, host: &HostPattern, is_narrower: bool) -> impl Ord + use<> {
+pub(super) fn key<'a>(
+    rule: &'a RouteRule,
+    host: &'a HostPattern,
+    is_narrower: bool,
+) -> impl Ord + use<'a> {
     let host_rank = match host {
         HostPattern::Exact(_) => (0, Reverse(0)),
         HostPattern::Subdomains(domain) => (1, Reverse(domain.len())),
@@ -27,7 +31,7 @@ pub(super) fn key(rule: &RouteRule, host: &HostPattern, is_narrower: bool) -> im
         !is_narrower,
         rule.is_certain,
         rule.method.is_none(),
-        rule.created.clone(),
-        rule.route.clone(),
+        &*rule.created,
+        &*rule.route,
     )
 }

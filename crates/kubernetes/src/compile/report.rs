@@ -62,7 +62,7 @@ pub(super) fn statuses(
             ))
         });
         if let Some(conflict) = conflict {
-            conflicts.entry(&rule.route).or_insert(conflict);
+            conflicts.entry(&*rule.route).or_insert(conflict);
         }
     }
     let reporter = Reporter {

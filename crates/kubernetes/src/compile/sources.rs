@@ -124,7 +124,7 @@ impl Sources {
         for service in targets {
             self.add_target(&mut found, &service, |_| false);
         }
-        if let Some((gateway, listener)) = &rule.listener {
+        if let Some((gateway, listener)) = rule.listener.as_deref() {
             let gateway = ("Gateway".to_owned(), gateway.clone());
             self.add_target(&mut found, &gateway, |section| section == listener);
         }
