@@ -92,6 +92,7 @@ impl Bench {
             ("groups", vec!["orders", "staff"]),
         ];
         let sign_in = SignIn {
+            usable_at: None,
             subject: Subject::new("alice@example.com").unwrap(),
             attributes: Attributes::from_sorted(groups).unwrap(),
             policy: PolicyName::new("default").unwrap(),

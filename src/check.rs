@@ -20,7 +20,7 @@ use crate::delegate::Delegate;
 use crate::lifecycle::{LastKnownSessions, Lifecycle};
 use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
 use crate::revalidation::Revalidation;
-use crate::session::{DenyReason, SessionId, Verdict};
+use crate::session::{DenyReason, SessionId, Timestamp, Verdict};
 use crate::sources::{CredentialError, FoundCredential, ResolvedCredential, Sources};
 use crate::store::Stores;
 use crate::telemetry::{DenialLog, Metrics, NO_POLICY, Throttle, audit, traces};
@@ -105,7 +105,7 @@ impl Checker {
 
     async fn find_answer(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
-        let rule_match = self.match_rule(request);
+        let rule_match = self.match_rule(request, Some(self.clock.now()));
         let (id, outcome) = match &rule_match {
             Ok((rule_match, _)) if rule_match.public => (None, Outcome::PUBLIC),
             Ok((rule_match, original)) => match self.identify(request, original).await {
@@ -143,7 +143,7 @@ impl Checker {
         request: &CheckRequest<'_>,
         activity: Activity,
     ) -> Outcome {
-        let (rule_match, original) = match self.match_rule(request) {
+        let (rule_match, original) = match self.match_rule(request, None) {
             Ok(found) => found,
             Err(detail) => return Outcome::deny_with_detail(detail),
         };
@@ -214,10 +214,12 @@ impl Checker {
         }
     }
 
-    /// Finds the rule and the policies that apply to the request.
+    /// Finds the rule and the policies that apply to the request. `check` is the time of a check of a proxy; `None` for a
+    /// request to Curfew's own pages, which shows nothing about a route.
     fn match_rule<'a>(
         &'a self,
         request: &CheckRequest<'a>,
+        check: Option<Timestamp>,
     ) -> Result<(RuleMatch<'a>, Original<'a>), Detail> {
         let original = request.original?;
         let CheckRequest {
@@ -226,8 +228,14 @@ impl Checker {
             headers,
             ..
         } = *request;
-        let (rulebook, now) = (&self.rulebook, self.clock.now());
-        match RuleMatch::find_for_check(rulebook, contract, policy, &original, headers, now) {
+        let rulebook = &self.rulebook;
+        let found = match check {
+            Some(now) => {
+                RuleMatch::find_for_check(rulebook, contract, policy, &original, headers, now)
+            }
+            None => RuleMatch::find(rulebook, contract, policy, &original, headers),
+        };
+        match found {
             Ok(rule_match) => Ok((rule_match, original)),
             Err(error) => Err(error.detail(contract, original.url.path)),
         }

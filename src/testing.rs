@@ -132,6 +132,7 @@ impl TestService {
             client,
             authenticated: None,
             host: None,
+            usable_at: None,
             refresh: None,
             actor: Actor::CURFEW,
         };

@@ -105,6 +105,8 @@ impl CreateSession {
         };
         let client = self.client.map(ClientView::parse).transpose()?;
         Ok(SignIn {
+            // The application gives the credential to the client in its own way.
+            usable_at: None,
             remember: self.remember,
             client: client.unwrap_or_default(),
             authenticated: None,

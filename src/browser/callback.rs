@@ -162,6 +162,7 @@ async fn start_session(
             .end(id, EndRequest::revoked(checker.clock.now()), &actor)
             .await;
     }
+    let host = sign_in_host(&attempt.target, browser_request);
     let started = lifecycle.start(SignIn {
         subject: signed_in.subject,
         attributes: signed_in.attributes,
@@ -169,7 +170,8 @@ async fn start_session(
         remember: false,
         client: checker.client(&request),
         authenticated: Some(session_start),
-        host: Some(sign_in_host(&attempt.target, browser_request)),
+        usable_at: usable_at(contracts.cookie.domain(), &host, &browser_request.host),
+        host: Some(host),
         refresh,
         actor,
     });
@@ -231,6 +233,13 @@ fn sign_in_host(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
+/// The hosts at which browsers send the cookie. The client chooses the page that it wants to open, so the host of this page
+/// cannot replace the host that issues the cookie. With a domain, these are all hosts below it.
+fn usable_at(domain: Option<&str>, target: &Arc<str>, issuer: &str) -> Option<Vec<Arc<str>>> {
+    let issuer = normalize_host(issuer).into();
+    domain.is_none().then(|| vec![Arc::clone(target), issuer])
+}
+
 /// Logs a failed sign-in, and answers the browser with an error page.
 fn refuse_sign_in(
     contracts: &Contracts,
@@ -263,4 +272,20 @@ fn refuse_sign_in(
         ),
     };
     sign_in_failed_page(status, text, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_that_a_client_asks_for_does_not_replace_the_host_of_the_cookie() {
+        let target: Arc<str> = "wiki.example.com".into();
+        let hosts = usable_at(None, &target, "CRM.example.com:443");
+        assert_eq!(hosts.unwrap(), [target.clone(), "crm.example.com".into()]);
+        assert_eq!(
+            usable_at(Some("example.com"), &target, "crm.example.com"),
+            None
+        );
+    }
 }

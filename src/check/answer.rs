@@ -181,7 +181,6 @@ impl Checker {
                     policy: policy.clone(),
                     started: credential.started,
                     expires: credential.expires,
-                    host: Some(context.original.url.host.into()),
                     client: self.client(context.request),
                 };
                 match self.lifecycle.adopt(id, adoption).await {

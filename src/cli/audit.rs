@@ -45,6 +45,8 @@ async fn routes(api: &AdminApi, all: bool, json: bool) -> anyhow::Result<()> {
         routes.len(),
         routes.iter().filter(|it| is_unchecked(it)).count(),
     );
+    let checked = routes.iter().filter(|route| route["state"] == "checked");
+    let checked = checked.count();
     let is_shown = |route: &Value| all || route["state"] != "checked";
     let shown: Vec<Value> = routes.into_iter().filter(is_shown).collect();
     let mut out = stdout();
@@ -65,8 +67,9 @@ async fn routes(api: &AdminApi, all: bool, json: bool) -> anyhow::Result<()> {
     if !json {
         writeln!(
             out,
-            "Examined {total} routes of Ingresses, HTTPRoutes and GRPCRoutes since {since}. No route is without a check, except \
-             those above."
+            "Examined {total} routes of Ingresses, HTTPRoutes and GRPCRoutes since {since}: {checked} have sent a check. For \
+             the other {}, Curfew cannot tell, or they are not in use.",
+            total - checked
         )?;
     }
     Ok(())

@@ -241,6 +241,7 @@ async fn sign_in(
         client: Client::default(),
         authenticated: None,
         host: None,
+        usable_at: None,
         refresh: None,
     });
     let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;

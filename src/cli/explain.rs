@@ -63,6 +63,9 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let rulebook = args.config.source().load_rulebook()?;
     let notes = objects::apply(&args.objects, &rulebook)?;
+    if args.json || args.recording.is_some() {
+        objects::warn(&notes);
+    }
     if let Some(path) = &args.recording {
         return recording::explain_all(path, &rulebook, args.json);
     }

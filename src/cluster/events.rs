@@ -8,13 +8,14 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use serde_json::json;
 
+use super::lease::Lease;
 use super::watch::Kind;
 use crate::clock::Stopwatch;
 
 /// An event is written again after this time while its cause lasts. The API server keeps events for an hour.
 const REPEAT: Duration = Duration::from_secs(30 * 60);
 
-/// The most events in one round. Further events follow in the next round.
+/// The most events in one round. Further events follow a minute later.
 const MAX_PER_ROUND: usize = 100;
 
 /// The longest note of an event, in bytes (events.k8s.io/v1).
@@ -115,18 +116,32 @@ impl Announcer {
         }
     }
 
-    /// Writes the events that nobody has seen recently. `now` is the time in RFC 3339 with microseconds.
-    pub(super) async fn announce(&mut self, notices: &[Notice], now: &str) {
-        self.written.retain(|notice, since| {
-            since.seconds() < REPEAT.as_secs_f64() && notices.binary_search(notice).is_ok()
-        });
+    /// Writes the events that nobody has seen recently, the new ones first, while this replica holds the lease. `now` is the
+    /// time in RFC 3339 with microseconds.
+    pub(super) async fn announce(&mut self, notices: &[Notice], now: &str, lease: &Lease) {
+        self.written
+            .retain(|notice, _| notices.binary_search(notice).is_ok());
+        let is_old = |since: &Stopwatch| since.seconds() > REPEAT.as_secs_f64();
         let new = notices.iter().filter(|it| !self.written.contains_key(it));
-        let new: Vec<&Notice> = new.take(MAX_PER_ROUND).collect();
-        for notice in new {
-            if let Err(error) = self.write(notice, now).await {
-                let object = &notice.key;
-                tracing::warn!(%error, kind = notice.kind.plural(), %object, "could not write an event");
+        let again = notices
+            .iter()
+            .filter(|it| self.written.get(it).is_some_and(is_old));
+        let due: Vec<&Notice> = new.chain(again).take(MAX_PER_ROUND).collect();
+        for notice in due {
+            if !lease.is_held() {
                 return;
+            }
+            match self.write(notice, now).await {
+                Ok(()) => {}
+                // For example, the namespace is being deleted. The other events do not depend on it.
+                Err(kube::Error::Api(status)) => {
+                    let object = &notice.key;
+                    tracing::warn!(code = status.code, reason = status.reason, kind = notice.kind.plural(), %object, "an event was refused");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not write events");
+                    return;
+                }
             }
             self.written.insert(notice.clone(), Stopwatch::start());
         }
@@ -159,8 +174,8 @@ impl Announcer {
                 "namespace": notice.key.namespace, "name": notice.key.name, "uid": notice.uid,
             },
         }));
-        event.metadata.name = None;
-        event.metadata.generate_name = Some(format!("{}.", notice.key.name));
+        let random = getrandom::u64().unwrap_or_default();
+        event.metadata.name = Some(format!("{}.{random:016x}", notice.key.name));
         event.metadata.namespace = Some(namespace.to_owned());
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource);

@@ -1,5 +1,6 @@
 //! Applies the changes of objects, and puts their limits in force.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,11 @@ const MAX_REST: Duration = Duration::from_millis(500);
 
 /// The interval at which Curfew updates the metric of the lag, and looks for a new configuration.
 const TICK: Duration = Duration::from_secs(5);
+
+/// A computation has panicked. The log has the message.
+#[derive(Debug, thiserror::Error)]
+#[error("an internal error, see the log")]
+struct Panicked;
 
 /// What Curfew knows about the cluster.
 pub(super) struct Follower<'a> {
@@ -158,12 +164,9 @@ impl<'a> Follower<'a> {
         let compiled = compiling.await?;
         let changed = self.changed.take();
         match compiled {
-            Ok(compiled) => self.put_in_force(compiled),
-            Err(error) => {
-                let line = format!("the last known policies stay in force: {error}");
-                let diagnostics = &self.cluster.diagnostics;
-                diagnostics.set_recommendations(POLICY_DIAGNOSTICS, vec![line]);
-            }
+            Ok(Ok(compiled)) => self.put_in_force(compiled),
+            Ok(Err(error)) => self.keep_policies(&error),
+            Err(panicked) => self.keep_policies(&panicked),
         }
         if let Some(arrived) = changed {
             self.cluster
@@ -175,20 +178,31 @@ impl<'a> Follower<'a> {
         Some(())
     }
 
+    /// Reports that the state cannot be compiled.
+    fn keep_policies(&self, error: &dyn std::fmt::Display) {
+        let line = format!("the last known policies stay in force: {error}");
+        let diagnostics = &self.cluster.diagnostics;
+        diagnostics.set_recommendations(POLICY_DIAGNOSTICS, vec![line]);
+    }
+
     /// Computes something from the state and the index in force, while checks go on: a large cluster takes a while. `None`
     /// if the process stops.
     async fn with_state<T: Send + 'static>(
         &mut self,
         compute: impl FnOnce(&State, &RouteIndex) -> T + Send + 'static,
-    ) -> Option<T> {
+    ) -> Option<Result<T, Panicked>> {
         let state = std::mem::take(&mut self.state);
         let routes = self.cluster.routes.current();
         let computing = tokio::task::spawn_blocking(move || {
-            let computed = match &*routes {
-                Routes::Known(index) => compute(&state, index),
-                Routes::Unknown => compute(&state, &RouteIndex::default()),
+            let none = RouteIndex::default();
+            let index = match &*routes {
+                Routes::Known(index) => &**index,
+                Routes::Unknown => &none,
             };
-            (state, computed)
+            // An object that triggers a bug must not stop all replicas.
+            let computing = AssertUnwindSafe(|| compute(&state, index));
+            let computed = std::panic::catch_unwind(computing);
+            (state, computed.map_err(|_| Panicked))
         });
         let (state, computed) = computing.await.ok()?;
         self.state = state;
@@ -198,8 +212,13 @@ impl<'a> Follower<'a> {
     /// Answers a request for a report. `None` if the process stops.
     async fn answer(&mut self, answer: oneshot::Sender<RouteReport>) -> Option<()> {
         let since = self.observed_since.unwrap_or(self.cluster.clock.now());
-        let routes = self.with_state(audit).await?;
-        // The receiver can be gone.
+        // The request can have timed out.
+        if answer.is_closed() {
+            return Some(());
+        }
+        let Ok(routes) = self.with_state(audit).await? else {
+            return Some(());
+        };
         let _ = answer.send(RouteReport {
             since: since.to_rfc3339_seconds(),
             routes,

@@ -17,13 +17,16 @@ use crate::telemetry::Metrics;
 /// The interval at which replicas share what they have observed.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// The pause after a change of the routes.
+const AFTER_CHANGE: Duration = Duration::from_secs(5);
+
 /// Shares the times of checks, and says when the statuses of policies must change.
 pub(super) struct Observer {
     pub(super) store: Arc<dyn RouteCheckStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) routes: Live<Routes>,
     pub(super) metrics: Arc<Metrics>,
-    /// Notified when the routes are known.
+    /// Notified when the routes are known, and when they change.
     pub(super) known: Arc<Notify>,
 }
 
@@ -66,7 +69,10 @@ impl Observer {
                 }
             }
             drop(routes);
-            tokio::time::sleep(INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = self.known.notified() => tokio::time::sleep(AFTER_CHANGE).await,
+            }
         }
     }
 

@@ -91,7 +91,9 @@ impl Writer {
                 let missing = self.missing.borrow_and_update().clone();
                 self.write(missing.statuses).await;
                 let now = microseconds(self.clock.now());
-                self.announcer.announce(&missing.notices, &now).await;
+                self.announcer
+                    .announce(&missing.notices, &now, &self.lease)
+                    .await;
             }
         }
     }

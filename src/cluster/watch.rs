@@ -217,6 +217,11 @@ async fn watch<Spec, Status>(
             Err(error) => {
                 let is_missing = kind.is_optional() && is_not_found(&error);
                 let change = if is_missing {
+                    // The definition can have been removed together with the objects.
+                    let clear = Change::Edit(Box::new(move |state| select(state).clear()));
+                    if sender.send(clear).await.is_err() {
+                        return;
+                    }
                     Change::Synced(kind)
                 } else {
                     Change::Failed(kind, error.to_string())

@@ -35,6 +35,12 @@ pub struct SessionCookie {
 pub struct UnwritableCookie;
 
 impl SessionCookie {
+    /// The `Domain` attribute; `None` for a host-only cookie.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        self.config.domain.as_deref()
+    }
+
     /// Creates the cookie from its configuration.
     ///
     /// # Errors

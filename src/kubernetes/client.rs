@@ -87,10 +87,15 @@ impl Client {
             .header(http::header::ACCEPT, "application/json")
             .body(body.to_string().into_bytes());
         let request = request.map_err(|error| unavailable(error.to_string()))?;
-        let answer = self.0.request(request).await;
-        answer.map_err(|error| match error {
+        // `kube` logs an answer that it cannot parse, and a review contains a token. So parse here.
+        let answer = self.0.request_text(request).await;
+        let answer = answer.map_err(|error| match error {
             kube::Error::Api(status) => KubernetesError::Status(status.code),
             error => unavailable(error.to_string()),
-        })
+        })?;
+        let invalid = |error: serde_json::Error| {
+            unavailable(format!("invalid answer at column {}", error.column()))
+        };
+        serde_json::from_str(&answer).map_err(invalid)
     }
 }

@@ -1,7 +1,5 @@
 //! Adoption: starts a session from a credential of another issuer.
 
-use std::sync::Arc;
-
 use super::start::StartError;
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
@@ -25,8 +23,6 @@ pub struct Adoption {
     /// The expiry of the credential. Curfew keeps the tombstone (the record of the session end) at least until this
     /// time.
     pub expires: Timestamp,
-    /// The host of the request that presented the credential.
-    pub host: Option<Arc<str>>,
     /// The client that presented the credential.
     pub client: Client,
 }
@@ -84,7 +80,7 @@ impl Lifecycle {
         id: SessionId,
         adoption: Adoption,
     ) -> Result<Session, AdoptionError> {
-        let (address, host) = (adoption.client.address, adoption.host.clone());
+        let address = adoption.client.address;
         // The caller has found no record in the store. Read the history only now, so that it contains a loss of data
         // that removed the record.
         let history = self.parts.stores.history.history(id).await?;
@@ -93,7 +89,8 @@ impl Lifecycle {
             return Err(AdoptionError::Revoked);
         }
         let policy = self.parts.policies.get(session.policy.as_str());
-        let limit = self.session_limit(policy.map(|(_, policy)| policy), host.as_deref())?;
+        // Clients can present the credential at every host.
+        let limit = self.session_limit(policy.map(|(_, policy)| policy), None)?;
         if let Some(limit) = limit {
             self.enforce_limit_early(limit, id, &session.subject)
                 .await?;

@@ -122,6 +122,7 @@ mod tests {
                 client: Client::default(),
                 authenticated: None,
                 host: None,
+                usable_at: None,
                 refresh: None,
                 actor: Actor::CURFEW,
             })
@@ -134,7 +135,6 @@ mod tests {
             policy: policy_name("default"),
             started: bench.parts.clock.now(),
             expires: bench.parts.clock.now(),
-            host: None,
             client: Client::default(),
         };
         let id = SessionId::from_bytes([7; 16]);

@@ -1,22 +1,32 @@
 //! The limit on concurrent sessions: that of the policy, bounded by the ceilings of the cluster.
 
+use std::sync::Arc;
+
 use super::{Lifecycle, StartError};
 use crate::policy::{MaxSessions, OnSessionLimit, Policy, Routes};
 
 impl Lifecycle {
-    /// Returns the limit on the sessions of a subject who signs in at `host` under a policy. If the host is unknown, the
-    /// ceilings of all hosts apply. Without a limit of the policy, a sign-in above a ceiling ends the oldest session.
+    /// Returns the limit on the sessions of a subject who signs in under a policy, with a credential for these hosts. `None`
+    /// stands for all hosts. Without a limit of the policy, a sign-in above a ceiling ends the oldest session.
     ///
     /// # Errors
     /// [`StartError::UnknownRoutes`] if the ceilings are not known yet.
     pub(super) fn session_limit(
         &self,
         policy: Option<&Policy>,
-        host: Option<&str>,
+        hosts: Option<&[Arc<str>]>,
     ) -> Result<Option<MaxSessions>, StartError> {
         let limit = policy.and_then(|policy| policy.max_sessions);
         let ceiling = match &*self.parts.routes.current() {
-            Routes::Known(routes) => routes.max_sessions(host),
+            Routes::Known(routes) => match hosts {
+                None => routes.max_sessions(None),
+                Some(hosts) => {
+                    let ceilings = hosts
+                        .iter()
+                        .filter_map(|host| routes.max_sessions(Some(host)));
+                    ceilings.min()
+                }
+            },
             Routes::Unknown => return Err(StartError::UnknownRoutes),
         };
         let Some(ceiling) = ceiling else {

@@ -30,8 +30,10 @@ pub struct SignIn {
     pub client: Client,
     /// When the subject authenticated; `None` means now.
     pub authenticated: Option<Timestamp>,
-    /// The host of the sign-in, in lower case without a port, if it is known.
+    /// The host of the application that the subject signed in to, in lower case without a port, if it is known.
     pub host: Option<Arc<str>>,
+    /// The hosts at which browsers send the credential; `None` if these can be all hosts.
+    pub usable_at: Option<Vec<Arc<str>>>,
     /// The refresh token for revalidation, if there is one.
     pub refresh: Option<RefreshGrant>,
     /// The actor: the subject, or an application with an admin token.
@@ -134,14 +136,13 @@ impl Lifecycle {
         };
         let started = sign_in.authenticated.map_or(now, |at| at.min(now));
         let mut session = Session::adopt(new, &limits, self.parts.end_retention, started, now);
-        let host = sign_in.host.clone();
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
             && (now >= session.deadline || self.is_revoked_sign_in(&session, not_before).await?)
         {
             return Err(StartError::TooOld);
         }
-        let limit = self.session_limit(Some(policy), host.as_deref())?;
+        let limit = self.session_limit(Some(policy), sign_in.usable_at.as_deref())?;
         if let Some(limit) = limit {
             self.enforce_limit_early(limit, id, &session.subject)
                 .await?;

@@ -83,6 +83,7 @@ impl Fixture {
             ),
         ]);
         let started = self.bench.lifecycle.start(SignIn {
+            usable_at: None,
             subject: Subject::new("alice").unwrap(),
             attributes: attributes.unwrap(),
             policy: policy_name("default"),

@@ -83,17 +83,27 @@ async fn routes_without_checks_are_reported() {
     let output = run_audit(&fixture.curfew, &["--all", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["routes"].as_array().unwrap().len(), 2);
-    // The first exchange between replicas has happened before the check, so the status follows a minute later.
-    let condition = fixture.condition("crm");
-    assert!(
-        condition["reason"] == "NoCheckSeen" || condition["reason"] == "ChecksSeen",
-        "{condition}"
-    );
-    let (_, metrics) = fixture.curfew.get_ops("/metrics").await;
-    assert!(
-        metrics.contains("curfew_kubernetes_routes{checks=\"never\"}"),
-        "{metrics}"
-    );
+    fixture.put_policy("shop", &json!({ "idle": "5m" }));
+    eventually("the status names the route without a check", async || {
+        let condition = fixture.condition("shop");
+        let message = condition["message"].as_str().unwrap_or_default();
+        condition["reason"] == "NoCheckSeen" && message.contains("shop.example.com/…")
+    })
+    .await;
+    eventually("the status says that checks arrive", async || {
+        fixture.condition("crm")["reason"] == "ChecksSeen"
+    })
+    .await;
+    eventually("the metric counts the routes", async || {
+        let (_, metrics) = fixture.curfew.get_ops("/metrics").await;
+        let count = |checks: &str, count: usize| {
+            metrics.contains(&format!(
+                "curfew_kubernetes_routes{{checks=\"{checks}\"}} {count}\n"
+            ))
+        };
+        count("never", 1) && count("seen", 1) && count("uncertain", 0)
+    })
+    .await;
 }
 
 #[tokio::test]

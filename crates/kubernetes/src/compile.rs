@@ -88,8 +88,7 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     fn precedence(&self) -> impl Ord {
-        let is_narrower = self.host != *self.rule_host;
-        precedence::key(self.rule, self.rule_host, is_narrower)
+        precedence::key(self.rule, self.rule_host, &self.host)
     }
 }
 

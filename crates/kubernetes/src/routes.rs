@@ -217,7 +217,7 @@ impl Routes {
                 .insert(format!("class {class}"), controller);
             let base = RouteRule {
                 route: Arc::new(route.clone()),
-                created: (&*ingress.metadata.creation_timestamp).into(),
+                created: created(&ingress.metadata),
                 section: None,
                 hosts: Vec::new(),
                 path: RoutePath::Any,
@@ -279,7 +279,7 @@ impl Routes {
             self.controllers.insert(format!("Gateway {gateway}"), name);
         }
         let shared = Arc::new(route.clone());
-        let created: Arc<str> = (&*metadata.creation_timestamp).into();
+        let created = created(metadata);
         let bases = listening.0.iter().filter_map(|(gateway, listener, host)| {
             Some(RouteRule {
                 hosts: intersect(&own, host.as_ref())?,
@@ -402,6 +402,14 @@ impl Routes {
                 RoutePath::Unknown
             }
         }
+    }
+}
+
+/// The time of the creation. An object of a file has none yet, so it will be the newest.
+fn created(metadata: &Metadata) -> Arc<str> {
+    match &*metadata.creation_timestamp {
+        "" => "9999".into(),
+        created => created.into(),
     }
 }
 

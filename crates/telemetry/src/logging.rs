@@ -37,6 +37,8 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
         // Any client can cause warnings of `rustls` before it has authenticated.
         filter = filter.add_directive("rustls=error".parse()?);
     }
+    // `kube` logs the text of an answer that it cannot parse, and an answer can contain a token.
+    filter = filter.add_directive("kube_client::client=error".parse()?);
     Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
 }
 

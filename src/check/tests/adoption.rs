@@ -195,6 +195,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         "the other session must be live"
     );
     let sign_in = |subject: &str, authenticated| SignIn {
+        usable_at: None,
         subject: Subject::new(subject).unwrap(),
         attributes: session.attributes.clone(),
         policy: policy_name("default"),
@@ -215,6 +216,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         assert!(lifecycle.start(sign_in(subject, after)).await.is_ok());
     }
     let other_person = SignIn {
+        usable_at: None,
         attributes: Attributes::default(),
         ..sign_in("bob", MINUTE)
     };

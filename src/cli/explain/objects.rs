@@ -1,12 +1,13 @@
 //! Kubernetes objects from files, whose limits an explanation also applies.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use curfew_kubernetes::{State, compile_alone};
 
+use crate::escape::line;
 use crate::policy::{Routes, Rulebook};
 
 /// Puts the limits of the objects in force. Returns notes: what does not apply, and what was not used.
@@ -38,6 +39,15 @@ pub(super) fn apply(files: &[PathBuf], rulebook: &Rulebook) -> anyhow::Result<Ve
     let index = Box::new(compiled.index);
     rulebook.routes.replace(Routes::Known(index));
     Ok(notes)
+}
+
+/// Writes the notes to standard error, because standard output is for programs.
+#[expect(clippy::disallowed_methods, reason = "each line is escaped")]
+pub(super) fn warn(notes: &[String]) {
+    let mut err = std::io::stderr();
+    for note in notes {
+        let _ = writeln!(err, "note: {}", line(note));
+    }
 }
 
 fn read(file: &Path) -> std::io::Result<String> {

@@ -48,7 +48,8 @@ fn sign_in(host: Option<&str>) -> SignIn {
         remember: false,
         client: crate::policy::Client::default(),
         authenticated: None,
-        host: host.map(Into::into),
+        host: None,
+        usable_at: host.map(|host| vec![host.into()]),
         refresh: None,
         actor: crate::actor::Actor::CURFEW,
     }
@@ -73,7 +74,7 @@ fn the_lesser_of_policy_and_ceiling_applies() {
         (None, Some("a.pay.example.com"), max(2, EndOldest)),
         (None, Some("crm.example.com"), max(5, EndOldest)),
         (None, Some("wiki.example.com"), None),
-        // The host is unknown, so each ceiling can apply.
+        // The session is for all hosts, so each ceiling applies.
         (None, None, max(2, EndOldest)),
         (max(3, Deny), Some("a.pay.example.com"), max(2, Deny)),
         (max(3, Deny), Some("crm.example.com"), max(3, Deny)),
@@ -85,9 +86,26 @@ fn the_lesser_of_policy_and_ceiling_applies() {
         (max(3, Deny), Some("wiki.example.com"), max(3, Deny)),
     ];
     for (own, host, expected) in cases {
-        let limit = service.lifecycle.session_limit(Some(&with(own)), host);
+        let hosts = host.map(|host| vec![Arc::from(host)]);
+        let limit = service
+            .lifecycle
+            .session_limit(Some(&with(own)), hosts.as_deref());
         assert_eq!(limit.unwrap(), expected, "{own:?} at {host:?}");
     }
+}
+
+#[test]
+fn the_least_ceiling_of_all_hosts_of_a_session_applies() {
+    let ceilings = vec![
+        ceiling(Some("a.example.com"), 3),
+        ceiling(Some("b.example.com"), 2),
+    ];
+    let service = service(ceilings);
+    let hosts: Vec<Arc<str>> = vec!["a.example.com".into(), "b.example.com".into()];
+    let limit = service.lifecycle.session_limit(None, Some(&hosts));
+    assert_eq!(limit.unwrap().unwrap().count, 2);
+    let limit = service.lifecycle.session_limit(None, Some(&hosts[..1]));
+    assert_eq!(limit.unwrap().unwrap().count, 3);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ fn sign_in() -> SignIn {
         client: Client::default(),
         authenticated: None,
         host: None,
+        usable_at: None,
         refresh: None,
         actor: Actor::CURFEW,
     }

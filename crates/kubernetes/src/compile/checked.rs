@@ -35,8 +35,7 @@ impl Checked {
     }
 }
 
-/// A number that stands for a route, a host, a path and a method. It is the same in every replica and version. Objects of
-/// the cluster choose the names, so a team could only hide its own routes by a collision.
+/// A number that stands for a route, a host, a path and a method. It is the same in every replica and version.
 pub(crate) fn id(rule: &RouteRule, host: &HostPattern) -> u64 {
     let key = &rule.route.key;
     let path = path_name(&rule.path).unwrap_or_default();

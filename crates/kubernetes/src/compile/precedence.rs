@@ -6,17 +6,13 @@ use std::cmp::Reverse;
 use crate::policy::{HostPattern, PathPattern};
 use crate::routes::{RoutePath, RouteRule};
 
-/// A key by which entries are sorted. `host` is the host of the rule. An entry for only some of its hosts, and an entry that
-/// applies only to some requests, come before the entry for all of them.
+/// A key by which entries are sorted. `host` is the host of the rule, and `part` is the part of it that the entry is for. The
+/// entry of a smaller part, and an entry that applies only to some requests, come before the entry for all of them.
 pub(super) fn key<'a>(
     rule: &'a RouteRule,
     host: &'a HostPattern,
-    is_narrower: bool,
+    part: &HostPattern,
 ) -> impl Ord + use<'a> {
-    let host_rank = match host {
-        HostPattern::Exact(_) => (0, Reverse(0)),
-        HostPattern::Subdomains(domain) => (1, Reverse(domain.len())),
-    };
     let path_rank = match &rule.path {
         // It can be any path of the host.
         RoutePath::Unknown => (0, Reverse(0)),
@@ -26,12 +22,19 @@ pub(super) fn key<'a>(
         RoutePath::Any => (4, Reverse(0)),
     };
     (
-        host_rank,
+        host_rank(host),
         path_rank,
-        !is_narrower,
+        host_rank(part),
         rule.is_certain,
         rule.method.is_none(),
         &*rule.created,
         &*rule.route,
     )
+}
+
+fn host_rank(host: &HostPattern) -> (u8, Reverse<usize>) {
+    match host {
+        HostPattern::Exact(_) => (0, Reverse(0)),
+        HostPattern::Subdomains(domain) => (1, Reverse(domain.len())),
+    }
 }

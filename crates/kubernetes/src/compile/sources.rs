@@ -163,7 +163,12 @@ impl Sources {
         let policies = policies.filter(|(_, policy, ..)| self.selects(policy, namespace));
         let hosts = policies.flat_map(|(_, policy, ..)| &policy.hosts);
         let narrower = hosts.filter(|it| host.covers(it) && !it.covers(host));
-        narrower.cloned().collect()
+        // A wildcard of an Ingress stands for one label.
+        let is_served = |part: &&HostPattern| {
+            let labels = |pattern: &HostPattern| pattern.to_string().split('.').count();
+            !rule.is_single_label || labels(part) == labels(host)
+        };
+        narrower.filter(is_served).cloned().collect()
     }
 
     /// Whether a policy selects a namespace by its labels.

@@ -581,6 +581,36 @@ spec: {namespaceSelector: {matchLabels: {scope: pci}}, hosts: [pay.example.com],
     assert_eq!(minutes(&compiled, "crm.example.com", "/"), Some(10));
 }
 
+/// The names of the policies are in another order than the sizes of their hosts.
+#[test]
+fn the_default_of_the_smallest_host_applies_whatever_its_policy_is_called() {
+    let policy = |name: &str, host: &str, idle: &str| {
+        format!(
+            "\n---\nkind: ClusterSessionPolicy\nmetadata: {{name: {name}}}\n\
+             spec: {{hosts: ['{host}'], defaults: {{idle: {idle}}}}}\n"
+        )
+    };
+    let route = gateway("", &http_route("['*.example.com']", "[{}]"))
+        .replace("idle: 10m", "maxAuthAge: 10m");
+    for [first, second] in [["a", "z"], ["z", "a"]] {
+        let yaml = route.clone()
+            + &policy(first, "*.b.example.com", "60m")
+            + &policy(second, "x.b.example.com", "5m");
+        let compiled = compile(&state(&yaml));
+        assert_eq!(
+            minutes(&compiled, "x.b.example.com", "/"),
+            Some(5),
+            "{first}"
+        );
+        assert_eq!(
+            minutes(&compiled, "y.b.example.com", "/"),
+            Some(60),
+            "{first}"
+        );
+        assert_eq!(minutes(&compiled, "c.example.com", "/"), None, "{first}");
+    }
+}
+
 #[test]
 fn the_route_that_was_created_first_holds_its_host_and_path() {
     let other = CRM

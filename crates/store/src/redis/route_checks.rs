@@ -1,5 +1,6 @@
 //! The times of checks for routes: a hash with a field for each route, and the field `since`. It holds no secrets: the
-//! numbers stand for the names of routes.
+//! numbers stand for the names of routes. Two replicas can write a field at the same time, and the earlier time can win. It is
+//! at most a few minutes older, and the other replica writes its time again later.
 
 use std::collections::HashMap;
 

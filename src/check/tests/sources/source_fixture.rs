@@ -216,6 +216,7 @@ impl SourceFixture {
         };
         if self.kind.is_issued_by_curfew() {
             let started = self.checker.lifecycle.start(SignIn {
+                usable_at: None,
                 subject: Subject::new("alice").unwrap(),
                 attributes: self.attributes(&signed_in),
                 policy: policy_name("default"),

@@ -180,7 +180,10 @@ impl RouteIndex {
         let positions = self.index.find_all(target);
         // A route that the index does not have can be new, or its host can belong to another namespace. Then the request is
         // bound as if the proxy named no route.
-        let is_named = |position: &usize| self.entries[*position].is_named(target.route);
+        let is_named = |position: &usize| {
+            let entry = &self.entries[*position];
+            entry.is_named(target.route) && entry.matches(target)
+        };
         let is_bound = target.route.is_some() && positions.iter().any(is_named);
         for position in positions {
             let entry = &self.entries[position];

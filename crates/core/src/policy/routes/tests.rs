@@ -206,8 +206,10 @@ fn a_check_is_recorded_for_the_routes_that_it_can_belong_to() {
     .unwrap();
     let all = [&api, &beta, &rest];
     assert!(find(&index, "a.example.com", "/api").is_none());
-    assert_eq!(times_after(&index, "/other-host", &[]), []);
-    assert!(rest.times().certain == 0 && rest.times().possible == 7);
+    assert_eq!(
+        times_after(&index, "/other", &all),
+        [(0, 0), (0, 7), (0, 7)]
+    );
     assert_eq!(
         times_after(&index, "/api/x", &all),
         [(7, 0), (0, 7), (0, 7)]
@@ -268,6 +270,19 @@ fn a_named_route_excludes_the_others() {
         find(Some(RouteName::new("HTTPRoute", "new", "web", None))),
         10
     );
+    // The named route does not serve this method here, for example because it has just changed.
+    let mut other_method = named(crm(None), "/", 5);
+    other_method.conditions.methods = vec![Method::POST];
+    let shop = RouteName::new("HTTPRoute", "shop", "web", None);
+    let index = RouteIndex::new(vec![other_method, named(shop, "/", 10)]).unwrap();
+    let target = RequestTarget {
+        host: "a.example.com",
+        path: b"/x",
+        method: &Method::GET,
+        contract: Contract::ExtAuthzGrpc,
+    };
+    let terms = index.find(&target.normalize().with_route(Some(crm(None))));
+    assert_eq!(terms.unwrap().idle.as_ref().unwrap().value.as_secs(), 10);
 }
 
 proptest! {
