@@ -603,3 +603,45 @@ fn the_notes_name_the_addresses_and_missing_settings() {
     );
     assert!(production_notes.contains(":9182"), "{production_notes}");
 }
+
+/// Returns the selectors of an object: which pods it protects, opens or serves.
+fn selectors(object: &Value) -> Vec<&Value> {
+    let spec = &object["spec"];
+    match object["kind"].as_str().unwrap_or_default() {
+        "PodDisruptionBudget" | "Deployment" => vec![&spec["selector"]["matchLabels"]],
+        "NetworkPolicy" => vec![&spec["podSelector"]["matchLabels"]],
+        "Service" => vec![&spec["selector"]],
+        _ => Vec::new(),
+    }
+}
+
+/// A budget without a selector protects nothing, and a network policy with an empty one applies to the whole namespace.
+#[test]
+fn every_selector_selects_exactly_the_pods_of_curfew() {
+    let overlays = OVERLAYS
+        .iter()
+        .map(|name| RenderedManifests::new(&render_overlay(name)));
+    let chart = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
+    for manifests in overlays.chain([chart]) {
+        let deployment = manifests.find_object("Deployment", "curfew");
+        let labels = deployment["spec"]["template"]["metadata"]["labels"].as_object();
+        let labels = labels.unwrap();
+        let mut kinds = std::collections::BTreeSet::new();
+        for object in &manifests.documents {
+            for selector in selectors(object) {
+                let kind = object["kind"].as_str().unwrap();
+                let selector = selector.as_object();
+                let selector = selector.unwrap_or_else(|| panic!("{kind} has no selector"));
+                assert!(!selector.is_empty(), "the selector of {kind} is empty");
+                for (name, value) in selector {
+                    assert_eq!(labels.get(name), Some(value), "{kind} {name}");
+                }
+                kinds.insert(kind);
+            }
+        }
+        assert!(
+            kinds.contains("NetworkPolicy") && kinds.contains("Service"),
+            "{kinds:?}"
+        );
+    }
+}
