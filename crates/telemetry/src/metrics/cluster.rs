@@ -54,6 +54,8 @@ impl ClusterMetrics {
             )?,
         };
         metrics.watch_healthy.set(1);
+        // A histogram without samples is shown too.
+        let _ = metrics.change.with_label_values(&[""; 0]);
         for kind in ["session_policy", "cluster_session_policy", "route"] {
             metrics.objects.with_label_values(&[kind]).set(0);
         }
