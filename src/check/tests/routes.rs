@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::policy::{
-    Access, Conditions, PassivePaths, PathPattern, RouteEntry, RouteIndex, RouteScope, RouteTerms,
-    Routes, Rule, Sourced, Terms,
+    Access, Activity, Conditions, PassivePaths, PassiveReason, PathPattern, RouteChecks,
+    RouteEntry, RouteIndex, RouteScope, RouteTerms, Routes, Rule, Sourced, Terms,
 };
 use crate::testing::policy_name;
 
@@ -241,4 +241,45 @@ async fn a_short_idle_limit_of_a_route_shortens_the_touch_interval() {
         let expected = home.policy.touch_interval.min(policy.touch_interval);
         assert_eq!(found.touch_interval(&home), expected, "{name:?}");
     }
+}
+
+/// Curfew's own pages look for the session of a request that no proxy has checked. That shows nothing about a route.
+#[tokio::test]
+async fn only_a_check_is_recorded_for_a_route() {
+    let fixture = Fixture::new().await;
+    let checks = Arc::new(RouteChecks::new(1));
+    let entry = RouteEntry {
+        conditions: Conditions::default(),
+        terms: Arc::default(),
+        is_single_label: false,
+        scope: RouteScope::Route {
+            router: 0,
+            is_certain: true,
+        },
+        name: None,
+        checks: Some(Arc::clone(&checks)),
+    };
+    let routes = Box::new(RouteIndex::new(vec![entry]).unwrap());
+    fixture
+        .checker
+        .rulebook
+        .routes
+        .replace(Routes::Known(routes));
+    let headers = fixture.headers();
+    let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
+    let request = CheckRequest {
+        contract: Contract::AuthRequest,
+        policy: None,
+        original: Ok(Original::new(&Method::GET, url)),
+        headers: &headers,
+        address: ClientAddress::InHeader,
+        peer: None,
+    };
+    let passive = Activity::Passive(PassiveReason::Rule);
+    let outcome = fixture.checker.evaluate_passively(&request, passive).await;
+    assert_eq!(outcome.verdict, Verdict::Allow);
+    assert!(checks.times().is_never());
+    let outcome = fixture.checker.check(&request).await;
+    assert_eq!(outcome.verdict, Verdict::Allow);
+    assert!(checks.times().certain > 0);
 }
