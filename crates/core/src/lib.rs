@@ -12,6 +12,7 @@
 
 pub mod actor;
 pub mod credential;
+pub mod duration;
 pub mod escape;
 pub mod events;
 pub mod identity;

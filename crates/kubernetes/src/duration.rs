@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use curfew_core::duration::format_duration;
+
 /// The longest limit: 400 days, the longest life of a cookie.
 const MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
@@ -50,21 +52,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         return Err(DurationError::Bounds);
     }
     Ok(total)
-}
-
-/// Writes a duration in this form, without parts that are zero.
-pub(crate) fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 3600, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-        (u64::from(duration.subsec_millis()), "ms"),
-    ];
-    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
-    parts
-        .map(|(number, unit)| format!("{number}{unit}"))
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(super) use curfew_core::duration::format_duration as format;
+
 /// The longest limit that a SessionPolicy accepts: 9600 hours.
 pub(super) const MAX_LIMIT: Duration = Duration::from_secs(9600 * 3600);
 
@@ -74,21 +76,6 @@ pub(super) fn parse_go(text: &str) -> Option<Duration> {
         rest = after;
     }
     (!text.is_empty()).then_some(total)
-}
-
-/// Writes a duration in the form of Gateway API, such as `1h30m`. Drops what is shorter than a millisecond.
-pub(super) fn format(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 3600, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-        (u64::from(duration.subsec_millis()), "ms"),
-    ];
-    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
-    parts
-        .map(|(number, unit)| format!("{number}{unit}"))
-        .collect()
 }
 
 /// Parses a limit of the command line, such as `15m` or `1h30m`.
