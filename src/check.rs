@@ -229,13 +229,7 @@ impl Checker {
             ..
         } = *request;
         let rulebook = &self.rulebook;
-        let found = match check {
-            Some(now) => {
-                RuleMatch::find_for_check(rulebook, contract, policy, &original, headers, now)
-            }
-            None => RuleMatch::find(rulebook, contract, policy, &original, headers),
-        };
-        match found {
+        match RuleMatch::find_for_check(rulebook, contract, policy, &original, headers, check) {
             Ok(rule_match) => Ok((rule_match, original)),
             Err(error) => Err(error.detail(contract, original.url.path)),
         }

@@ -100,26 +100,15 @@ impl<'a> RuleMatch<'a> {
         original: &Original<'_>,
         headers: &HeaderMap,
     ) -> Result<Self, MatchError> {
-        Self::search(rulebook, contract, policy, original, headers, None)
+        Self::find_for_check(rulebook, contract, policy, original, headers, None)
     }
 
-    /// Finds the same as [`find`](Self::find), and records for the routes of the cluster that a check has arrived at the
-    /// time `now`.
+    /// Finds the same as [`find`](Self::find). Records for the routes of the cluster that a check has arrived at the time
+    /// `check`; `None` if no proxy has asked.
     ///
     /// # Errors
     /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
     pub fn find_for_check(
-        rulebook: &'a Rulebook,
-        contract: Contract,
-        policy: Option<&str>,
-        original: &Original<'_>,
-        headers: &HeaderMap,
-        now: Timestamp,
-    ) -> Result<Self, MatchError> {
-        Self::search(rulebook, contract, policy, original, headers, Some(now))
-    }
-
-    fn search(
         rulebook: &'a Rulebook,
         contract: Contract,
         policy: Option<&str>,
