@@ -130,7 +130,7 @@ impl RequestIndex {
     }
 
     /// All positions whose host and path match, in order. An ambiguous path matches every path.
-    pub(super) fn find_all(&self, target: &NormalTarget<'_>) -> Vec<usize> {
+    pub(super) fn find_all(&self, target: &NormalTarget<'_>) -> Vec<u32> {
         let mut positions = Vec::new();
         for index in self.indexes(&target.host) {
             match &target.path {
@@ -141,9 +141,6 @@ impl RequestIndex {
         positions.sort_unstable();
         positions.dedup();
         positions
-            .into_iter()
-            .map(|position| position as usize)
-            .collect()
     }
 
     /// The indexes of the conditions that can match a host.

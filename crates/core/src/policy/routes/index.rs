@@ -180,13 +180,13 @@ impl RouteIndex {
         let positions = self.index.find_all(target);
         // A route that the index does not have can be new, or its host can belong to another namespace. Then the request is
         // bound as if the proxy named no route.
-        let is_named = |position: &usize| {
-            let entry = &self.entries[*position];
+        let is_named = |position: &u32| {
+            let entry = &self.entries[*position as usize];
             entry.is_named(target.route) && entry.matches(target)
         };
         let is_bound = target.route.is_some() && positions.iter().any(is_named);
         for position in positions {
-            let entry = &self.entries[position];
+            let entry = &self.entries[position as usize];
             if !entry.matches(target) {
                 continue;
             }
