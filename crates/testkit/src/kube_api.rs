@@ -285,11 +285,13 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         }
         (Method::POST, [plural]) => {
             let mut object = read_object(body, namespace).await;
-            if let Some(prefix) = object["metadata"]["generateName"].as_str() {
-                let version = cluster.state.lock().unwrap().version;
-                object["metadata"]["name"] = json!(format!("{prefix}{version}"));
+            let name = object["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if !is_dns_subdomain(&name) {
+                return error_response(StatusCode::UNPROCESSABLE_ENTITY);
             }
-            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             let key = key_of(plural, namespace, &name);
             if cluster.state.lock().unwrap().objects.contains_key(&key) {
                 return error_response(StatusCode::CONFLICT);
@@ -331,6 +333,17 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         }
         _ => error_response(StatusCode::NOT_FOUND),
     }
+}
+
+/// Whether the API server accepts a name (RFC 1123).
+fn is_dns_subdomain(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let edges = [label.as_bytes().first(), label.as_bytes().last()];
+        edges.into_iter().all(|byte| byte.is_some_and(is_edge))
+            && label.bytes().all(|byte| byte == b'-' || is_edge(&byte))
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn key_of(plural: &str, namespace: Option<&str>, name: &str) -> (String, String, String) {
