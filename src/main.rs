@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// mimalloc is faster here than the system allocator: see `docs/capacity.md`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: curfew_allocator::MiMalloc = curfew_allocator::MiMalloc;
 
 fn main() -> ExitCode {
     // Install the crypto provider of TLS for the whole process.

@@ -39,7 +39,7 @@ load grpc-count ADDRESS FILE REQUESTS";
 
 /// The allocator that the service uses, so that the measurements are comparable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: curfew_allocator::MiMalloc = curfew_allocator::MiMalloc;
 
 fn main() {
     let provider = rustls::crypto::ring::default_provider();

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_allocator::return_free_memory;
 use curfew_kubernetes::{Compiled, Context, RouteReport, State, audit, compile};
 use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::time::Instant;
@@ -173,6 +174,8 @@ impl<'a> Follower<'a> {
                 .metrics
                 .observe_cluster_change(arrived.seconds());
         }
+        // The earlier index is gone.
+        tokio::task::spawn_blocking(return_free_memory);
         let rest = Duration::from_secs_f64(stopwatch.seconds() * REST_FACTOR);
         self.next = Instant::now() + rest.min(MAX_REST);
         Some(())
@@ -202,6 +205,8 @@ impl<'a> Follower<'a> {
             // An object that triggers a bug must not stop all replicas.
             let computing = AssertUnwindSafe(|| compute(&state, index));
             let computed = std::panic::catch_unwind(computing);
+            // To compile a large cluster, Curfew needs several times the memory of the result.
+            return_free_memory();
             (state, computed.map_err(|_| Panicked))
         });
         let (state, computed) = computing.await.ok()?;

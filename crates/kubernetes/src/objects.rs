@@ -73,7 +73,7 @@ pub struct IngressSpec {
     /// The service for requests that meet no rule.
     pub default_backend: Option<IngressBackend>,
     /// The rules.
-    pub rules: Vec<IngressRule>,
+    pub rules: Box<[IngressRule]>,
 }
 
 /// A rule of an `Ingress`.
@@ -91,7 +91,7 @@ pub struct IngressRule {
 #[serde(default)]
 pub struct IngressPaths {
     /// The paths.
-    pub paths: Vec<IngressPath>,
+    pub paths: Box<[IngressPath]>,
 }
 
 /// A path of an `Ingress`.
@@ -135,11 +135,11 @@ pub struct IngressClassSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteSpec {
     /// The Gateways.
-    pub parent_refs: Vec<ParentRef>,
+    pub parent_refs: Box<[ParentRef]>,
     /// The hosts; empty for the hosts of the listeners.
-    pub hostnames: Vec<String>,
+    pub hostnames: Box<[String]>,
     /// The rules.
-    pub rules: Vec<HttpRouteRule>,
+    pub rules: Box<[HttpRouteRule]>,
 }
 
 /// A rule of an `HTTPRoute`.
@@ -149,9 +149,9 @@ pub struct HttpRouteRule {
     /// The name, which `sectionName` refers to.
     pub name: Option<String>,
     /// The conditions; a request must meet one of them. Empty for every request.
-    pub matches: Vec<HttpRouteMatch>,
+    pub matches: Box<[HttpRouteMatch]>,
     /// The services.
-    pub backend_refs: Vec<Backend>,
+    pub backend_refs: Box<[Backend]>,
 }
 
 /// A condition of a rule.
@@ -163,9 +163,9 @@ pub struct HttpRouteMatch {
     /// The method.
     pub method: Option<String>,
     /// The conditions on headers.
-    pub headers: Vec<Named>,
+    pub headers: Box<[Named]>,
     /// The conditions on the query.
-    pub query_params: Vec<Named>,
+    pub query_params: Box<[Named]>,
 }
 
 /// A condition on the path.
@@ -184,11 +184,11 @@ pub struct HttpPathMatch {
 #[serde(rename_all = "camelCase", default)]
 pub struct GrpcRouteSpec {
     /// The Gateways.
-    pub parent_refs: Vec<ParentRef>,
+    pub parent_refs: Box<[ParentRef]>,
     /// The hosts; empty for the hosts of the listeners.
-    pub hostnames: Vec<String>,
+    pub hostnames: Box<[String]>,
     /// The rules.
-    pub rules: Vec<GrpcRouteRule>,
+    pub rules: Box<[GrpcRouteRule]>,
 }
 
 /// A rule of a `GRPCRoute`.
@@ -198,9 +198,9 @@ pub struct GrpcRouteRule {
     /// The name, which `sectionName` refers to.
     pub name: Option<String>,
     /// The conditions; a request must meet one of them. Empty for every request.
-    pub matches: Vec<GrpcRouteMatch>,
+    pub matches: Box<[GrpcRouteMatch]>,
     /// The services.
-    pub backend_refs: Vec<Backend>,
+    pub backend_refs: Box<[Backend]>,
 }
 
 /// A condition of a rule.
@@ -210,7 +210,7 @@ pub struct GrpcRouteMatch {
     /// The service and the method; `None` for every method.
     pub method: Option<GrpcMethodMatch>,
     /// The conditions on headers.
-    pub headers: Vec<Named>,
+    pub headers: Box<[Named]>,
 }
 
 /// A condition on the service and the method.
@@ -257,7 +257,7 @@ pub struct ParentRef {
 #[serde(default)]
 pub struct RouteStatus {
     /// What each Gateway says about the route.
-    pub parents: Vec<RouteParentStatus>,
+    pub parents: Box<[RouteParentStatus]>,
 }
 
 /// What one Gateway says about a route.
@@ -269,7 +269,7 @@ pub struct RouteParentStatus {
     /// The controller of the Gateway.
     pub controller_name: String,
     /// The conditions.
-    pub conditions: Vec<RouteCondition>,
+    pub conditions: Box<[RouteCondition]>,
 }
 
 impl ParentRef {
@@ -296,7 +296,7 @@ pub struct RouteCondition {
 #[serde(default)]
 pub struct GatewaySpec {
     /// The listeners.
-    pub listeners: Vec<GatewayListener>,
+    pub listeners: Box<[GatewayListener]>,
 }
 
 /// A listener of a `Gateway`.

@@ -135,7 +135,7 @@ impl Routes {
 
     fn add_http_rule(&mut self, base: &RouteRule, rule: &HttpRouteRule) {
         let every = [HttpRouteMatch::default()];
-        let matches = match rule.matches.as_slice() {
+        let matches = match &*rule.matches {
             [] => &every,
             matches => matches,
         };
@@ -155,7 +155,7 @@ impl Routes {
 
     fn add_grpc_rule(&mut self, base: &RouteRule, rule: &GrpcRouteRule) {
         let every = [GrpcRouteMatch::default()];
-        let matches = match rule.matches.as_slice() {
+        let matches = match &*rule.matches {
             [] => &every,
             matches => matches,
         };

@@ -9,7 +9,7 @@ use crate::fields::{FieldParser, Fields};
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionPolicySpec {
     /// The objects of the same namespace that the policy applies to.
-    pub target_refs: Vec<TargetRef>,
+    pub target_refs: Box<[TargetRef]>,
     /// The longest time without activity, as a duration of GEP-2257.
     pub idle: Option<String>,
     /// The longest time since the sign-in.
@@ -19,9 +19,9 @@ pub struct SessionPolicySpec {
     /// The requests that count as activity: `any`, `navigation` or `explicit`.
     pub activity: Option<String>,
     /// Globs of the paths whose requests never count as activity.
-    pub passive_paths: Vec<String>,
+    pub passive_paths: Box<[String]>,
     /// The subject must be in one of these groups.
-    pub require_groups: Vec<String>,
+    pub require_groups: Box<[String]>,
     /// `off` or `clientData`.
     pub stream_activity: Option<String>,
 }
@@ -50,7 +50,7 @@ impl SessionPolicySpec {
             max_auth_age: parser.duration("maxAuthAge", self.max_auth_age.as_deref()),
             activity: parser.activity("activity", self.activity.as_deref()),
             passive_paths: parser.passive_paths("passivePaths", &self.passive_paths),
-            require_groups: self.require_groups.clone(),
+            require_groups: self.require_groups.to_vec(),
             stream_activity: parser
                 .stream_activity("streamActivity", self.stream_activity.as_deref()),
             policy: None,
