@@ -36,15 +36,17 @@ impl Missing {
         let mut missing = BTreeMap::new();
         for (key, status) in &compiled.session_policies {
             let object = state.session_policies.get(key);
-            let written = object
-                .and_then(|object| status.render(&object.status, object.metadata.generation, now));
+            let written = object.and_then(|object| {
+                status.render(&object.status.value(), object.metadata.generation, now)
+            });
             missing.extend(written.map(|it| ((Kind::SessionPolicies, key.clone()), it)));
         }
         for (name, status) in &compiled.cluster_policies {
             let key = ObjectKey::new("", name);
             let object = state.cluster_policies.get(&key);
-            let written = object
-                .and_then(|object| status.render(&object.status, object.metadata.generation, now));
+            let written = object.and_then(|object| {
+                status.render(&object.status.value(), object.metadata.generation, now)
+            });
             missing.extend(written.map(|it| ((Kind::ClusterSessionPolicies, key), it)));
         }
         Self {

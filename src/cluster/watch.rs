@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use curfew_kubernetes::{
     ClusterSessionPolicySpec, GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec,
-    IngressSpec, NoSpec, Object, ObjectKey, RouteStatus, SessionPolicySpec, State,
+    IngressSpec, NoSpec, Object, ObjectKey, RouteStatus, SessionPolicySpec, State, StoredStatus,
 };
 use futures_util::StreamExt;
 use kube::Api;
 use kube::api::ApiResource;
 use kube::runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::watched::Watched;
@@ -153,13 +152,13 @@ pub(super) async fn watch_all(client: &kube::Client, sender: Sender<Change>) {
             |it| &mut it.grpc_routes,
             &sender
         ),
-        watch::<SessionPolicySpec, Value>(
+        watch::<SessionPolicySpec, StoredStatus>(
             client,
             Kind::SessionPolicies,
             |it| &mut it.session_policies,
             &sender
         ),
-        watch::<ClusterSessionPolicySpec, Value>(
+        watch::<ClusterSessionPolicySpec, StoredStatus>(
             client,
             Kind::ClusterSessionPolicies,
             |it| &mut it.cluster_policies,

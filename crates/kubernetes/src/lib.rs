@@ -28,7 +28,7 @@ pub use duration::{DurationError, parse_duration};
 pub use merge::{Effective, Merged};
 pub use objects::{
     GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, Metadata, NoSpec,
-    Object, ObjectKey, RouteStatus,
+    Object, ObjectKey, RouteStatus, StoredStatus,
 };
 pub use read::ReadError;
 pub use session_policy::{SessionPolicySpec, TargetRef};

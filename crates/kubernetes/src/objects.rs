@@ -5,6 +5,7 @@ mod metadata;
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use metadata::Metadata;
 pub(crate) use metadata::{CLASS_ANNOTATION, DEFAULT_CLASS, PREFIX};
@@ -62,6 +63,29 @@ where
     D: serde::Deserializer<'de>,
 {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The status of a policy as JSON text, because parsed JSON needs ten times the memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredStatus(Option<Box<str>>);
+
+impl StoredStatus {
+    /// The status; null if there is none.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        let text = self.0.as_deref();
+        // The text was JSON before.
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let text = (!value.is_null()).then(|| value.to_string().into_boxed_str());
+        Ok(Self(text))
+    }
 }
 
 /// `spec` of an `Ingress` (networking.k8s.io/v1).

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::objects::{
     GatewaySpec, GrpcRouteSpec, HttpRouteSpec, IngressClassSpec, IngressSpec, NoSpec, Object,
-    ObjectKey, RouteStatus,
+    ObjectKey, RouteStatus, StoredStatus,
 };
 use crate::{ClusterSessionPolicySpec, SessionPolicySpec};
 
@@ -28,7 +26,7 @@ pub struct State {
     /// GRPCRoutes.
     pub grpc_routes: BTreeMap<ObjectKey, Object<GrpcRouteSpec, RouteStatus>>,
     /// SessionPolicies.
-    pub session_policies: BTreeMap<ObjectKey, Object<SessionPolicySpec, Value>>,
+    pub session_policies: BTreeMap<ObjectKey, Object<SessionPolicySpec, StoredStatus>>,
     /// ClusterSessionPolicies.
-    pub cluster_policies: BTreeMap<ObjectKey, Object<ClusterSessionPolicySpec, Value>>,
+    pub cluster_policies: BTreeMap<ObjectKey, Object<ClusterSessionPolicySpec, StoredStatus>>,
 }
