@@ -30,7 +30,7 @@ const FILLER: usize = 1500;
 
 #[tokio::main]
 async fn main() {
-    let api = KubeApi::start().await;
+    let api = KubeApi::start_stand_in().await;
     let base = Setup::memory().start();
     let base_memory = settled_memory(&base).await;
     let base_cpu = cpu(&base);

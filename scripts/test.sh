@@ -48,9 +48,9 @@ fi
 # Installs the other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
 # that the tests support.
 proxies=target/proxies
-pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json
+pinned="scripts/test.sh scripts/go.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json
 tests/packages/h2spec/go.mod tests/packages/h2spec/go.sum"
-# shellcheck disable=SC2086 # six files
+# shellcheck disable=SC2086 # seven files
 if ! cat $pinned | cmp -s - "$proxies/installed"; then
   echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and the packages in tests/packages/package.json"
   rm -rf "$proxies"
@@ -77,48 +77,24 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
   # and h2spec from their modules.
   (
     cd "$proxies"
-    mkdir module
-    export GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" GOCACHE="$PWD/module/build" GOPATH="$PWD/module"
-    # Fetches a module with this checksum, and prints the path of its archive.
-    fetch() {
-      # If Go is older than the module requires, this command fails. It has fetched the module before, so ignore
-      # the failure.
-      go mod download -json "$1" >module.json || true
-      bin/python -c 'import json, sys
-module = json.load(open("module.json"))
-sys.exit(sys.argv[1] + ": wrong checksum") if module.get("Sum") != sys.argv[2] else print(module["Zip"])' "$1" "$2"
-    }
+    python=bin/python
+    source ../../scripts/go.sh
     module=github.com/jcmoraisjr/haproxy-ingress@v0.16.1
-    zip=$(fetch "$module" h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=)
-    bin/python -m zipfile -e "$zip" module/files
+    unpack_module "$module" h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=
     mkdir haproxy-ingress
     install -m 644 "module/files/$module"/rootfs/etc/lua/{auth-request,haproxy-lua-http,services}.lua haproxy-ingress/
     # The scripts load this library for functions that the tests do not call, so an empty library is enough.
     echo 'return {}' >haproxy-ingress/json.lua
 
-    # If the Go of the distribution is older than oauth2-proxy requires, fetch a newer Go, also as a module.
-    go=go
-    if ! printf '%s\n' go1.26.0 "$(go env GOVERSION)" | sort --check=silent --version-sort; then
-      machine=$(go env GOARCH)
-      declare -A sums=(
-        [amd64]=h1:ZOmGe1OnfREDMIdb1Qi4G9JSuDPBLGExZMQ4nis1RXM=
-        [arm64]=h1:sYL/O6MqS68ML0kjsQ36WoYIpJqkw60TxizWUYUKQMc=
-      )
-      toolchain=golang.org/toolchain@v0.0.1-go1.26.8.linux-$machine
-      zip=$(fetch "$toolchain" "${sums[$machine]}")
-      bin/python -m zipfile -e "$zip" module/files
-      go=$PWD/module/files/$toolchain/bin/go
-      chmod +x "$go" "module/files/$toolchain/pkg/tool"/*/*
-    fi
+    find_go
     module=github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
-    zip=$(fetch "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=)
-    bin/python -m zipfile -e "$zip" module/files
+    unpack_module "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=
     # Go verifies the dependencies with the checksums in the go.sum of oauth2-proxy.
     (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
     # Builds h2spec, the conformance tests of HTTP/2. Go verifies all modules with the checksums in go.sum.
     destination=$PWD/h2spec
     (cd ../../tests/packages/h2spec && "$go" build -mod=readonly -trimpath -o "$destination" github.com/summerwind/h2spec/cmd/h2spec)
-    rm -r module module.json
+    rm -r module
   )
   cat $pinned >"$proxies/installed"
 fi

@@ -47,6 +47,7 @@ impl Fixture {
             .limits("1h", "8h")
             .set("ADMIN__ALLOW_AGEING", "true")
             .set("KUBERNETES__POLICIES", "true")
+            .set("KUBERNETES__NAMESPACE", "curfew")
             .set("KUBERNETES__URL", &format!("http://{}", api.address))
     }
 
@@ -70,7 +71,7 @@ impl Fixture {
             "spec": {
                 "ingressClassName": "nginx",
                 "rules": [{ "host": host, "http": { "paths": [
-                    { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "app" } } },
+                    { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "app", "port": { "number": 80 } } } },
                 ] } }],
             },
         }));

@@ -83,7 +83,8 @@ async fn an_unreadable_annotation_is_reported_and_never_loosens() {
     assert_eq!(events[0]["reason"], "UnreadableAnnotation");
     assert_eq!(events[0]["type"], "Warning");
     assert_eq!(events[0]["regarding"]["kind"], "Ingress");
-    assert_eq!(events[0]["regarding"]["uid"], "uid-of-crm");
+    let ingress = fixture.api.object("ingresses", "crm", "app");
+    assert_eq!(events[0]["regarding"]["uid"], ingress["metadata"]["uid"]);
     let note = events[0]["note"].as_str().unwrap();
     assert!(note.contains("five minutes"), "{note}");
     // A change of another object writes no further event.

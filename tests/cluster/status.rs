@@ -100,7 +100,7 @@ async fn another_replica_continues_when_the_holder_of_the_lease_stops() {
         .wait_for_reason("crm", "Programmed", "Programmed")
         .await;
     let holder = || {
-        fixture.api.object("leases", "default", "curfew-policies")["spec"]["holderIdentity"].clone()
+        fixture.api.object("leases", "curfew", "curfew-policies")["spec"]["holderIdentity"].clone()
     };
     let first = holder();
     assert!(

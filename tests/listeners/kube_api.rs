@@ -58,7 +58,7 @@ impl Watch {
 
 #[tokio::test]
 async fn lists_come_in_pages() {
-    let api = KubeApi::start().await;
+    let api = KubeApi::start_stand_in().await;
     for number in 0..5 {
         api.put(service(&format!("s{number}")));
     }
@@ -87,7 +87,7 @@ async fn lists_come_in_pages() {
 
 #[tokio::test]
 async fn watches_have_events_and_bookmarks_and_expire() {
-    let api = KubeApi::start().await;
+    let api = KubeApi::start_stand_in().await;
     api.put(service("before"));
     let (_, list) = get(&api, "/api/v1/services").await;
     let version = list["metadata"]["resourceVersion"]
@@ -127,7 +127,7 @@ async fn watches_have_events_and_bookmarks_and_expire() {
 
 #[tokio::test]
 async fn a_status_is_merged_and_shown() {
-    let api = KubeApi::start().await;
+    let api = KubeApi::start_stand_in().await;
     api.put(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
         "metadata": { "name": "app" }, "spec": {}, "status": { "a": 1, "b": 2 },

@@ -224,12 +224,21 @@ impl Curfew {
 
     /// Sends a request to the admin API.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.call_with_token(&self.admin_token, method, path, body)
+            .await
+    }
+
+    /// Calls the admin API with another token.
+    pub async fn call_with_token(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let method = method.parse().unwrap();
         let url = format!("http://{}{path}", self.admin);
-        let mut request = self
-            .client
-            .request(method, url)
-            .bearer_auth(&self.admin_token);
+        let mut request = self.client.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
