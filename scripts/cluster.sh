@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-needed=(ip=iproute2 unshare=util-linux openssl=openssl)
+needed=(ip=iproute2 iptables=iptables unshare=util-linux openssl=openssl)
 missing=()
 for need in "${needed[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
@@ -32,10 +32,10 @@ if [ "${1-}" = --run ]; then
   shift
 else
   # Everything is built before the namespace is entered, because there is no network in it.
-  cargo test --locked --features kubernetes --test cluster --test kubernetes --no-run
+  cargo test --locked --features kubernetes --test cluster --test kubernetes --test proxies --no-run
   set -- scripts/cluster/tests.sh "$@"
 fi
 user=()
 [ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
 # When this command ends, the kernel ends all processes in the namespace.
-exec unshare "${user[@]}" --net --mount --pid --fork --kill-child --mount-proc scripts/cluster/servers.sh "$@"
+exec unshare "${user[@]}" --net --mount --pid --fork --kill-child --mount-proc scripts/cluster/namespace.sh "$@"

@@ -27,6 +27,20 @@ mkdir -p "$cluster/bin" "$cluster/definitions"
   for server in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet; do
     ln -sf kubernetes "bin/$server"
   done
+  # Controllers. Go verifies the dependencies with the checksums in the go.sum of each controller.
+  while read -r name package module sum; do
+    echo "building: $name"
+    unpack_module "$module" "$sum"
+    destination=$PWD/bin/$name
+    (cd "module/files/$module" &&
+      CGO_ENABLED=0 "$go" build -mod=readonly -trimpath -ldflags "-s -w" -o "$destination" "./$package")
+  done <<'END'
+haproxy-ingress pkg github.com/jcmoraisjr/haproxy-ingress@v0.16.1 h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=
+envoy-gateway cmd/envoy-gateway github.com/envoyproxy/gateway@v1.9.0 h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=
+END
+  rm -rf rootfs
+  cp -r module/files/github.com/jcmoraisjr/haproxy-ingress@v0.16.1/rootfs rootfs
+
   # Definitions of resources, from the modules of their projects.
   while read -r name path module sum; do
     unpack_module "$module" "$sum"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts etcd, kube-apiserver and kube-controller-manager in the namespace that scripts/cluster.sh creates, and runs a command
-# beside them.
+# Starts etcd, kube-apiserver and kube-controller-manager, and runs a command beside them. scripts/cluster/namespace.sh
+# calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,20 +8,9 @@ cluster=$PWD/target/cluster
 bin=$cluster/bin
 run=$cluster/run
 keys=$run/keys
-rm -rf "$run"
 mkdir -p "$run/log" "$keys"
 export run keys bin
 export PATH="$cluster/bin:$PWD/target/proxies:$PATH" KUBECONFIG=$run/admin.yaml KUBECACHEDIR=$run/cache
-
-# EndpointSlices refuse loopback addresses, so the pods have the first address. The second one is that of the service
-# `kubernetes`. All addresses of both ranges belong to this machine, so a service needs no kube-proxy.
-ip link set lo up
-ip address add 192.0.2.10/24 dev lo
-ip address add 198.51.100.1/24 dev lo
-mount -t tmpfs tmpfs /run
-echo "127.0.0.1 localhost
-198.51.100.1 kubernetes.default.svc" >"$run/hosts"
-mount --bind "$run/hosts" /etc/hosts
 
 # Keys and certificates.
 key() {

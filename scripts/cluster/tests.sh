@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Applies the definitions and the rights that the tests need, and runs the tests. scripts/cluster.sh calls it beside the
-# servers.
+# Applies the definitions and the rights that the tests need, and runs the tests, or only those of these arguments of
+# `cargo test`. scripts/cluster.sh calls it beside the servers.
 set -euo pipefail
 
 definitions=target/cluster/definitions
@@ -26,6 +26,10 @@ until curl -fs "$CURFEW_TEST_KUBERNETES_URL/readyz" && curl -fs "$CURFEW_TEST_KU
   sleep 0.1
 done >/dev/null
 
-# The tests share the cluster, so they run one after the other.
+scripts/cluster/controllers.sh
+
+# The tests of one program share the cluster, so they run one after the other.
 export RUST_TEST_THREADS=1
-cargo test --locked --offline --features kubernetes --test cluster --test kubernetes "$@"
+tests=(--test cluster --test kubernetes --test proxies)
+[ "$#" -eq 0 ] || tests=("$@")
+cargo test --locked --offline --features kubernetes "${tests[@]}"

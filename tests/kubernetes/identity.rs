@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::service_account::{SERVER, setup};
 use crate::support::curfew::Curfew;
+use crate::support::kubectl::run_path;
 use crate::{apply, kubectl, put_namespace, wait_until};
 
 const NAMESPACE: &str = "identity";
@@ -110,8 +111,7 @@ async fn roles_of_the_cluster_decide_who_may_see_and_end_sessions() {
     })
     .await;
     wait_until("the server records who asked", || {
-        let run = std::env::var("run").unwrap();
-        let audit = std::fs::read_to_string(format!("{run}/log/audit")).unwrap();
+        let audit = std::fs::read_to_string(run_path("log/audit")).unwrap();
         audit.contains("system:serviceaccount:curfew:curfew") && audit.contains("tokenreviews")
     });
 }

@@ -1,19 +1,14 @@
 //! Curfew with its own service account, over TLS, as in a pod.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use crate::support::curfew::Setup;
 use crate::support::eventually;
+use crate::support::kubectl::run_path;
 use crate::{Removed, apply, kubectl, put_namespace};
 
 /// The audience of tokens for the API server.
 pub(crate) const SERVER: &str = "https://kubernetes.default.svc";
-
-fn file(name: &str) -> PathBuf {
-    PathBuf::from(std::env::var("run").unwrap()).join(name)
-}
 
 /// Writes a new token of Curfew's service account, with this lifetime, to a file. Returns the path.
 fn write_token(name: &str, duration: &str) -> String {
@@ -26,7 +21,7 @@ fn write_token(name: &str, duration: &str) -> String {
         "--duration",
         duration,
     ];
-    let path = file(name);
+    let path = run_path(name);
     std::fs::write(&path, kubectl(&arguments, "")).unwrap();
     path.to_str().unwrap().to_owned()
 }
@@ -34,7 +29,7 @@ fn write_token(name: &str, duration: &str) -> String {
 /// A Curfew that uses the API server, for a section of the configuration. `name` is the name of its token file.
 pub(crate) fn setup(section: &str, name: &str) -> Setup {
     let token = write_token(&format!("{name}.token"), "1h");
-    let authority = file("keys/ca.crt");
+    let authority = run_path("keys/ca.crt");
     Setup::memory()
         .limits("1h", "8h")
         .set(&format!("{section}__URL"), SERVER)
@@ -85,7 +80,7 @@ async fn limits_hold_with_the_rights_of_the_service_account() {
     assert_eq!(check_idle("6m").await, 401);
     assert_eq!(check_idle("4m").await, 200);
     // Without the token, nothing changes. With a new one, Curfew sees the changes.
-    std::fs::write(file("limits.token"), "revoked").unwrap();
+    std::fs::write(run_path("limits.token"), "revoked").unwrap();
     curfew_sees_no_token(&curfew).await;
     assert_eq!(check_idle("6m").await, 401);
     apply(&ingress(

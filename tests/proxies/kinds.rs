@@ -1,6 +1,7 @@
 //! The proxies. Each of them runs with its file of `deploy/`.
 
 mod caddy;
+mod cluster;
 mod envoy;
 mod haproxy;
 mod haproxy_ingress;
@@ -16,6 +17,7 @@ use curfew::render::Proxy as Rendered;
 
 use crate::support::Listeners;
 use crate::support::deployment::{Server, envoy_address, render_file, replace_once};
+use crate::support::kubectl::has_cluster;
 use crate::support::nginx::Nginx;
 use crate::support::tls::Certificates;
 
@@ -140,6 +142,10 @@ pub struct Proxy {
 enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
+    /// A controller of the cluster, and its objects.
+    Cluster(Server, cluster::Installation),
+    /// Objects for a controller that serves all tests.
+    Objects(cluster::Installation),
 }
 
 impl Proxy {
@@ -147,6 +153,8 @@ impl Proxy {
     pub fn log(&self) -> String {
         match &self.server {
             ProxyServer::Server(server) => server.read("log"),
+            ProxyServer::Cluster(server, objects) => server.read("log") + &objects.describe(),
+            ProxyServer::Objects(objects) => objects.describe(),
             ProxyServer::Nginx(nginx) => nginx.error_log(),
         }
     }
@@ -172,7 +180,15 @@ const DEFAULT_PROXY_KIND: ProxyKind = ProxyKind {
 /// The proxies that support HTTP/3, in the versions that the tests run.
 pub const HTTP_3: [&str; 4] = ["Traefik", "Caddy", "Envoy HTTP", "Envoy gRPC"];
 
-pub const PROXY_KINDS: [ProxyKind; 10] = [
+/// Returns the columns of the matrix: the controllers if the tests have a cluster, and otherwise the other proxies.
+pub fn proxy_kinds() -> &'static [ProxyKind] {
+    match has_cluster() {
+        true => &cluster::CLUSTER_KINDS,
+        false => &PROXY_KINDS,
+    }
+}
+
+const PROXY_KINDS: [ProxyKind; 10] = [
     ProxyKind {
         name: "NGINX",
         start: nginx::start,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::cases::CASES;
-use crate::kinds::PROXY_KINDS;
+use crate::kinds::proxy_kinds;
 use crate::runner::{Cell, Outcome};
 use crate::unsupported_cases::UNSUPPORTED_CASES;
 
@@ -12,11 +12,11 @@ const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 /// Returns a Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from("| | case |");
-    for kind in PROXY_KINDS {
+    for kind in proxy_kinds() {
         write!(text, " {} |", kind.name).unwrap();
     }
     text.push_str("\n|---|---|");
-    text.push_str(&":-:|".repeat(PROXY_KINDS.len()));
+    text.push_str(&":-:|".repeat(proxy_kinds().len()));
     text.push('\n');
     let mut footnotes = String::new();
     for case in CASES {
@@ -25,7 +25,7 @@ pub fn table(cells: &[Cell]) -> String {
             found.find(|cell| cell.case.number == case.number && cell.proxy == kind)
         };
         write!(text, "| {} | {} |", case.number, case.title).unwrap();
-        for kind in PROXY_KINDS {
+        for kind in proxy_kinds() {
             let mark = match find_cell(kind.name).map(|cell| &cell.outcome) {
                 None => String::new(),
                 Some(Outcome::Passed) => "✓".to_owned(),

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::kinds::{HTTP_3, PROXY_KINDS, Proxy, ProxyKind, Replacements, Upstreams};
+use crate::kinds::{HTTP_3, Proxy, ProxyKind, Replacements, Upstreams, proxy_kinds};
 use crate::support::backend::Backend;
 use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
@@ -110,7 +110,7 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
     let mut failures = Vec::new();
     println!("| proxy | requests | public application | protected application | denied |");
     println!("|---|--:|--:|--:|--:|");
-    for kind in PROXY_KINDS.into_iter().filter(is_selected) {
+    for kind in proxy_kinds().iter().copied().filter(is_selected) {
         let counts = run_through_proxy(kind, None);
         let Counts {
             name,
@@ -131,8 +131,9 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
             failures.push(format!("FAILED {name}/router: {wrong}"));
         }
     }
-    for kind in PROXY_KINDS
-        .into_iter()
+    for kind in proxy_kinds()
+        .iter()
+        .copied()
         .filter(is_selected)
         .filter(|kind| HTTP_3.contains(&kind.name))
     {
@@ -150,8 +151,9 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
         }
     }
     for mutant in &MUTANTS {
-        let Some(kind) = PROXY_KINDS
-            .into_iter()
+        let Some(kind) = proxy_kinds()
+            .iter()
+            .copied()
             .find(|kind| kind.name == mutant.proxy && is_selected(kind))
         else {
             continue;

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::cases::{CASES, Case};
 use crate::harness::Harness;
-use crate::kinds::{PROXY_KINDS, ProxyKind};
+use crate::kinds::{ProxyKind, proxy_kinds};
 use crate::unsupported_cases::{UnsupportedCase, find_unsupported_case};
 
 /// The number of proxies that the runner tests in parallel.
@@ -51,7 +51,7 @@ pub fn run(name_filters: &[String]) -> Vec<Cell> {
     std::panic::set_hook(Box::new(|panic| {
         PANIC_MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
     }));
-    let next = Mutex::new(PROXY_KINDS.iter());
+    let next = Mutex::new(proxy_kinds().iter());
     let cells = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL_PROXIES {

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 use curfew::render::Proxy as Rendered;
 
 use crate::harness::write_configuration;
-use crate::kinds::{HOST, IDLE, PROXY_KINDS, Proxy, ProxyKind, Upstreams};
+use crate::kinds::{HOST, IDLE, Proxy, ProxyKind, Upstreams, proxy_kinds};
 use crate::support::backend::Backend;
 use crate::support::curfew::{Curfew, Setup};
 use crate::support::deployment::render_file;
@@ -140,7 +140,7 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
         .unwrap();
     let mut failures = Vec::new();
     for (proxy, section) in selected {
-        let mut kinds = PROXY_KINDS.into_iter();
+        let mut kinds = proxy_kinds().iter().copied();
         let kind = kinds.find(|kind| kind.name == proxy).unwrap();
         for case in &CASES {
             if let Err(failure) = runtime.block_on(run_case(kind, section, case)) {

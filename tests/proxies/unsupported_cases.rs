@@ -37,7 +37,13 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
     },
     UnsupportedCase {
         case: "9c",
-        proxies: &["NGINX", "ingress-nginx", "Caddy", "haproxy-ingress"],
+        proxies: &[
+            "NGINX",
+            "ingress-nginx",
+            "Caddy",
+            "haproxy-ingress",
+            "haproxy-ingress controller",
+        ],
         fails_with: "the cookie of the service is lost",
         reason: "This proxy returns only one cookie from the answer of a check.",
     },

@@ -8,6 +8,7 @@ pub mod fault_proxy;
 pub mod ingress_nginx;
 pub mod issuer;
 pub mod kube_api;
+pub mod kubectl;
 pub mod nginx;
 pub mod recording_proxy;
 pub mod redis;

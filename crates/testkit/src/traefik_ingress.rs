@@ -9,9 +9,9 @@ use super::deployment::{Server, installed_path, read_deploy_file};
 use super::kube_api::{KubeApi, yaml_to_json};
 use super::{Listeners, free_port, loopback};
 
-/// Returns the command-line flags of Traefik, from the comments of the file in `deploy/`.
-fn documented_flags() -> Vec<String> {
-    let file = read_deploy_file("traefik/ingress-nginx.yaml");
+/// Returns the command-line flags of Traefik, from the comments of a file in `deploy/`.
+pub fn documented_flags(file: &str) -> Vec<String> {
+    let file = read_deploy_file(file);
     let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
     flags.map(|flag| format!("--{flag}")).collect()
 }
@@ -28,7 +28,7 @@ pub fn start(
     let url = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
     let manifest = manifest.replace(url, &format!("http://{}{path}", curfew.check));
     let api = start_api(&manifest, curfew, backends);
-    let mut arguments: Vec<String> = documented_flags();
+    let mut arguments: Vec<String> = documented_flags("traefik/ingress-nginx.yaml");
     let middlewares = arguments
         .iter_mut()
         .find(|it| it.contains("file.filename="));
@@ -103,7 +103,7 @@ fn start_api(
 }
 
 /// Returns the text of the configuration file that defines the middleware. The text is in a ConfigMap of `manifest`.
-fn middleware_file(manifest: &str) -> String {
+pub fn middleware_file(manifest: &str) -> String {
     let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
     let mut maps = documents
         .iter()
