@@ -29,6 +29,10 @@ docs:
 test:
     scripts/test.sh
 
+# The tests with a real Kubernetes API server and real ingress controllers
+cluster *words:
+    scripts/cluster.sh {{ words }}
+
 # All lints, builds and tests that must pass before a merge
 ci:
     .ci/run

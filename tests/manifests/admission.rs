@@ -660,11 +660,11 @@ fn security_policies_without_the_check_are_refused() {
 /// The files that attach the check work together with the policy that protects it.
 #[test]
 fn the_files_for_teams_pass_the_policy() {
-    for (file, kind) in [
-        ("deploy/nginx/ingress.yaml", "Ingress"),
-        ("deploy/traefik/ingress-nginx.yaml", "Ingress"),
+    for (file, name) in [
+        ("deploy/nginx/ingress.yaml", "application"),
+        ("deploy/traefik/ingress-nginx.yaml", "application-traefik"),
     ] {
-        let object = read_document(file, kind, "application");
+        let object = read_document(file, "Ingress", name);
         let found = refusals(CHECKS, "curfew-checks", &create(object));
         assert!(found.is_empty(), "{file}: {found:?}");
     }
@@ -680,7 +680,7 @@ fn the_files_for_teams_pass_the_policy() {
         (
             "deploy/haproxy/ingress-global.yaml",
             "Ingress",
-            "curfew-browser",
+            "curfew-browser-haproxy",
         ),
         (
             "deploy/gateway-api/envoy-gateway-global.yaml",

@@ -146,7 +146,10 @@ export const document: T = ${JSON.stringify(document)};`;
       let message = diagnostic.messageText;
       while (typeof message !== "string") message = message.next?.at(-1) ?? message.messageText;
       const unknown = message.includes("may only specify known properties");
-      typedDocuments[index].reportMistake(documentPath(source, diagnostic.start), unknown ? "unknown field" : message);
+      const at = documentPath(source, diagnostic.start);
+      // The schema of the package is that of Envoy Gateway 1.7. tests/kubernetes has a newer one.
+      if (unknown && at === "spec.extAuth.statusOnError") continue;
+      typedDocuments[index].reportMistake(at, unknown ? "unknown field" : message);
     }
   }
 }

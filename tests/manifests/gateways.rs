@@ -183,7 +183,9 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
 #[test]
 fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
     let (_, ext_authz) = read_envoy_filters("deploy/envoy/http.yaml");
-    let rules = read_document(EXTERNAL_AUTH, "HTTPRoute", "application")["spec"]["rules"].take();
+    let rules =
+        read_document(EXTERNAL_AUTH, "HTTPRoute", "application-external-auth")["spec"]["rules"]
+            .take();
     let filter = &rules[0]["filters"][0];
     assert_eq!(filter["type"], "ExternalAuth");
     let ext_auth = &filter["externalAuth"];
@@ -202,8 +204,9 @@ fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
         identity_headers()
     );
     assert_sign_in_route(&rules[1]);
-    let rules =
-        read_document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
+    let rules = read_document(EXTERNAL_AUTH, "HTTPRoute", "application-external-auth-grpc")["spec"]
+        ["rules"]
+        .take();
     let ext_auth = &rules[0]["filters"][0]["externalAuth"];
     assert_eq!(ext_auth["protocol"], "GRPC");
     assert_eq!(ext_auth["backendRef"]["port"], 9181);

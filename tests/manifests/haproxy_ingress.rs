@@ -8,7 +8,7 @@ use super::*;
 const INGRESS: &str = "deploy/haproxy/ingress.yaml";
 
 fn read_annotation(name: &str) -> String {
-    let ingress = read_document(INGRESS, "Ingress", "application");
+    let ingress = read_document(INGRESS, "Ingress", "application-haproxy");
     let key = format!("haproxy-ingress.github.io/{name}");
     let value = ingress["metadata"]["annotations"][&key].as_str();
     value
@@ -64,7 +64,7 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
 fn the_global_keys_equal_the_annotations() {
     const GLOBAL: &str = "deploy/haproxy/ingress-global.yaml";
     let global = read_document(GLOBAL, "ConfigMap", "haproxy-ingress")["data"].take();
-    let annotations = read_document(INGRESS, "Ingress", "application");
+    let annotations = read_document(INGRESS, "Ingress", "application-haproxy");
     let annotations = annotations["metadata"]["annotations"].as_object().unwrap();
     for (name, value) in annotations {
         let key = name.strip_prefix("haproxy-ingress.github.io/").unwrap();
@@ -75,7 +75,7 @@ fn the_global_keys_equal_the_annotations() {
     assert_eq!(global["config-global"], controller["data"]["config-global"]);
     assert_eq!(global.as_object().unwrap().len(), annotations.len() + 1);
     // The Ingress of Curfew itself clears each key that would deny its requests.
-    let browser = read_document(GLOBAL, "Ingress", "curfew-browser");
+    let browser = read_document(GLOBAL, "Ingress", "curfew-browser-haproxy");
     let cleared = browser["metadata"]["annotations"].as_object().unwrap();
     assert!(cleared.values().all(|value| value == ""));
     for key in ["auth-url", "config-backend-late"] {

@@ -645,3 +645,25 @@ fn every_selector_selects_exactly_the_pods_of_curfew() {
         );
     }
 }
+
+/// A cluster can have several controllers. Their files must not replace the objects of each other. Two files of one
+/// controller are alternatives, so they may.
+#[test]
+fn files_of_different_controllers_have_different_objects() {
+    let controller = |file: &str| match file.rsplit_once('/').unwrap() {
+        // These are for different implementations of the Gateway API.
+        ("deploy/gateway-api", name) => name.split(['-', '.']).next().unwrap().to_owned(),
+        (directory, _) => directory.to_owned(),
+    };
+    let mut owners: BTreeMap<[String; 3], String> = BTreeMap::new();
+    for file in super::MANIFESTS {
+        for object in super::read_documents(file) {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let metadata = &object["metadata"];
+            let object = [&object["kind"], &metadata["namespace"], &metadata["name"]].map(text);
+            let owner = owners.entry(object.clone()).or_insert(controller(file));
+            assert_eq!(*owner, controller(file), "{file}: {object:?}");
+        }
+    }
+    assert!(owners.len() > 30, "{owners:?}");
+}

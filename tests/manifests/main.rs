@@ -27,13 +27,15 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployment::installed_path;
 
-const MANIFESTS: [&str; 17] = [
+const MANIFESTS: [&str; 19] = [
     "deploy/nginx/ingress.yaml",
     "deploy/nginx/ingress-streams.yaml",
     "deploy/nginx/ingress-global.yaml",
     "deploy/nginx/ingress-admission.yaml",
     "deploy/traefik/ingress-nginx.yaml",
     "deploy/traefik/kubernetes.yaml",
+    "deploy/traefik/ingress.yaml",
+    "deploy/traefik/gateway-api.yaml",
     "deploy/traefik/kubernetes-global.yaml",
     "deploy/istio/mesh-config.yaml",
     "deploy/istio/authorization-policy.yaml",

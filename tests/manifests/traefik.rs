@@ -147,13 +147,13 @@ fn the_custom_resources_equal_the_file() {
 /// ingress-nginx, except those that Traefik ignores.
 #[test]
 fn the_annotations_equal_those_for_ingress_nginx() {
-    let annotations = |file: &str| {
-        let ingress = read_document(file, "Ingress", "application");
+    let annotations = |file: &str, name: &str| {
+        let ingress = read_document(file, "Ingress", name);
         ingress["metadata"]["annotations"].clone()
     };
     let (traefik, nginx) = (
-        annotations("deploy/traefik/ingress-nginx.yaml"),
-        annotations("deploy/nginx/ingress.yaml"),
+        annotations("deploy/traefik/ingress-nginx.yaml", "application-traefik"),
+        annotations("deploy/nginx/ingress.yaml", "application"),
     );
     for (name, value) in traefik.as_object().unwrap() {
         assert_eq!(*value, nginx[name], "{name}");
@@ -169,6 +169,32 @@ fn the_annotations_equal_those_for_ingress_nginx() {
             text.to_lowercase().contains(&format!("{name}: \"\"")),
             "{text}"
         );
+    }
+}
+
+/// The files for the providers of Traefik have the same Middlewares, and options that separate namespaces.
+#[test]
+fn all_providers_have_the_same_middlewares() {
+    for file in [
+        "deploy/traefik/ingress.yaml",
+        "deploy/traefik/gateway-api.yaml",
+    ] {
+        for name in ["curfew", "no-identity"] {
+            let [here, expected] =
+                [file, KUBERNETES].map(|file| read_document(file, "Middleware", name));
+            assert_eq!(here, expected, "{file}");
+        }
+        let text = std::fs::read_to_string(file).unwrap();
+        for option in [
+            "--providers.kubernetescrd.safenaming=true",
+            "--entryPoints.web.transport.respondingTimeouts.readTimeout=1h",
+            "--entryPoints.web.http.aliasHeadersStrategy=delete",
+        ] {
+            assert!(
+                text.contains(&format!("\n#   {option}\n")),
+                "{file}: {option}"
+            );
+        }
     }
 }
 

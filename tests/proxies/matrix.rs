@@ -5,9 +5,11 @@ use std::fmt::Write;
 use crate::cases::CASES;
 use crate::kinds::proxy_kinds;
 use crate::runner::{Cell, Outcome};
+use crate::support::kubectl::has_cluster;
 use crate::unsupported_cases::UNSUPPORTED_CASES;
 
 const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
+const CONTROLLERS: &str = include_str!("../../docs/proxies/controllers.md");
 
 /// Returns a Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
@@ -58,7 +60,11 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// Returns a message if the documentation does not contain this table.
 pub fn difference_from_documentation(table: &str) -> Option<String> {
-    (!DOCUMENTATION.contains(table)).then(|| {
-        "FAILED: docs/proxies/README.md has another matrix; replace it with this one".to_owned()
+    let (page, text) = match has_cluster() {
+        true => ("controllers.md", CONTROLLERS),
+        false => ("README.md", DOCUMENTATION),
+    };
+    (!text.contains(table)).then(|| {
+        format!("FAILED: docs/proxies/{page} has another matrix; replace it with this one")
     })
 }

@@ -49,7 +49,7 @@ const fn fail_open_mistake(
     }
 }
 
-pub static MISTAKES: [Mistake; 19] = [
+pub static MISTAKES: [Mistake; 26] = [
     mistake(
         &["NGINX"],
         "no auth_request",
@@ -229,5 +229,67 @@ pub static MISTAKES: [Mistake; 19] = [
         &["HAProxy 2.6", "HAProxy 2.8"],
         "only explicit denials are enforced",
         &[("http-request return status 503 if !public !allowed", "")],
+    ),
+    mistake(
+        &["Traefik IngressRoute"],
+        "no middleware for the check",
+        &[(
+            "        - name: no-identity\n        - name: curfew\n",
+            "        - name: no-identity\n",
+        )],
+        NO_CHECK_FINDING,
+    ),
+    mistake(
+        &["Traefik Ingress"],
+        "no middleware for the check",
+        &[(",default_curfew@kubernetescrd", "")],
+        NO_CHECK_FINDING,
+    ),
+    mistake(
+        &["Traefik Gateway API"],
+        "no filter for the check",
+        &[(
+            "            name: curfew\n",
+            "            name: no-identity\n",
+        )],
+        NO_CHECK_FINDING,
+    ),
+    mistake(
+        &["Envoy Gateway HTTP"],
+        "a SecurityPolicy for another route",
+        &[(
+            "      name: application\n  extAuth:",
+            "      name: other\n  extAuth:",
+        )],
+        NO_CHECK_FINDING,
+    ),
+    mistake(
+        &["Envoy Gateway gRPC"],
+        "a SecurityPolicy for another route",
+        &[(
+            "      name: application-grpc\n  extAuth:",
+            "      name: other\n  extAuth:",
+        )],
+        NO_CHECK_FINDING,
+    ),
+    fail_open_mistake(
+        &["Envoy Gateway HTTP"],
+        "failOpen",
+        &[(
+            "failOpen: false\n    statusOnError: 503\n    timeout: 1s\n    #",
+            "failOpen: true\n    timeout: 1s\n    #",
+        )],
+    ),
+    mistake(
+        &["haproxy-ingress controller"],
+        "no auth-url",
+        &[
+            ("haproxy-ingress.github.io/auth-url:", "example.com/unused:"),
+            (
+                "http-request deny if !{ path /sign-in } !{ var(txn.auth_response_successful) -m bool }\n",
+                "\n",
+            ),
+        ],
+        NO_CHECK_FINDING,
     ),
 ];

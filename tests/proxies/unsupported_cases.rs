@@ -15,7 +15,7 @@ pub fn find_unsupported_case(case: &str, proxy: &str) -> Option<&'static Unsuppo
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
+pub static UNSUPPORTED_CASES: [UnsupportedCase; 10] = [
     UnsupportedCase {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
@@ -73,5 +73,17 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
         fails_with: "while receiving response with status: 401",
         reason: "ingress-nginx shows its own page, which a gRPC client may read as a broken message. \
                  A client that uses the HTTP status, 401, gets UNAUTHENTICATED.",
+    },
+    UnsupportedCase {
+        case: "9b",
+        proxies: &["Envoy Gateway HTTP"],
+        fails_with: "the cookie of the service is lost",
+        reason: "Envoy Gateway returns no cookie from an allowed answer over HTTP; over gRPC, it returns them.",
+    },
+    UnsupportedCase {
+        case: "9c",
+        proxies: &["Envoy Gateway HTTP"],
+        fails_with: "the cookie of the service is lost",
+        reason: "Envoy Gateway returns no cookie from an allowed answer over HTTP; over gRPC, it returns them.",
     },
 ];

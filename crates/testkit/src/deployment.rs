@@ -90,7 +90,9 @@ impl Server {
 
     /// Starts `command` in a new directory with `files`, and waits until it listens on all of `addresses`.
     pub fn start(command: &mut Command, files: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // haproxy-ingress takes a dot in a directory for the beginning of a file extension.
+        let directory = tempfile::Builder::new().prefix("server-").tempdir();
+        let directory = directory.unwrap();
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).unwrap();
         }

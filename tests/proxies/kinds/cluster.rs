@@ -187,19 +187,17 @@ impl Installation {
         objects
     }
 
-    /// Waits until the proxy sends requests for the paths of browsers to Curfew: then it knows the objects.
-    fn wait_until_known(&self, address: SocketAddr, public: bool) {
-        let hosts = if public {
-            &[PRIVATE_HOST, PUBLIC_HOST][..]
-        } else {
-            &[HOST]
-        };
-        wait_until("the proxy knows the routes", || {
-            // The path of an application is not known as long as the answer is 404. It can need a check, which this
-            // thread must not wait for, so the request is for a path of browsers.
-            hosts
-                .iter()
-                .all(|host| status_of(address, host, "/.curfew/warning.js") == 200)
+    /// Waits until the proxy knows the objects.
+    fn wait_until_known(&self, address: SocketAddr, upstreams: &Upstreams) {
+        let path = "/.curfew/warning.js";
+        wait_until("the proxy knows the routes", || match upstreams.public {
+            // Curfew answers such a request without a check. This thread must not wait for a check, because it records
+            // the checks.
+            None => status_of(address, HOST, path) == 200,
+            // Here the application has the path, and nothing records the checks.
+            Some(_) => [PRIVATE_HOST, PUBLIC_HOST]
+                .into_iter()
+                .all(|host| [200, 401].contains(&status_of(address, host, path))),
         });
     }
 }

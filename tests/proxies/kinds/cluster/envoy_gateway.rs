@@ -51,7 +51,7 @@ spec:
     );
     let manifest = with_hosts(manifest, upstreams);
     installation.install(&format!("{gateway}---\n{manifest}"), upstreams);
-    installation.wait_until_known(address, upstreams.public.is_some());
+    installation.wait_until_known(address, upstreams);
     Proxy {
         address,
         http2: address,

@@ -15,7 +15,7 @@ use crate::support::{free_port, loopback, repository_root};
 
 /// Creates the files that the controller's image contains, and runs the controller.
 const LAY_OUT_AND_RUN: &str = r#"
-mkdir -p etc/haproxy/lua var/lib/haproxy var/run/haproxy
+mkdir -p etc/haproxy/lua etc/haproxy/maps var/lib/haproxy var/run/haproxy
 cp -r "$CLUSTER/rootfs" rootfs
 cp rootfs/etc/lua/*.lua "$LUA/json.lua" etc/haproxy/lua
 exec "$CLUSTER/bin/haproxy-ingress" --local-filesystem-prefix="$PWD" "$@"
@@ -60,7 +60,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &[],
         &[address],
     );
-    installation.wait_until_known(address, upstreams.public.is_some());
+    installation.wait_until_known(address, upstreams);
     Proxy {
         address,
         http2: address,
@@ -92,12 +92,13 @@ fn with_hosts(manifest: &str, upstreams: &Upstreams) -> String {
     let every_host =
         |document: &str| document.replace("- host: app.example.com\n      http:", "- http:");
     let documents = manifest.split("\n---\n").flat_map(|document| {
-        let is_application = document.contains("\n  name: application\n");
+        let is_application = document.contains("\n  name: application-haproxy\n");
         match (is_application, upstreams.public) {
             (true, Some(_)) => vec![
                 document.replace("app.example.com", PRIVATE_HOST),
                 document
                     .replace("app.example.com", PUBLIC_HOST)
+                    .replace("name: application-haproxy\n", "name: public\n")
                     .replace("name: application\n", "name: public\n"),
             ],
             _ => vec![every_host(document)],

@@ -78,7 +78,12 @@ spec:
 
 pub fn start_ingress_nginx(upstreams: &Upstreams) -> Proxy {
     let manifest = read_file("traefik/ingress-nginx.yaml", upstreams);
-    let manifest = with_hosts(&manifest, "kind: Ingress\n", "application", upstreams);
+    let manifest = with_hosts(
+        &manifest,
+        "kind: Ingress\n",
+        "application-traefik",
+        upstreams,
+    );
     start(&manifest, "traefik/ingress-nginx.yaml", &[], upstreams)
 }
 
@@ -155,7 +160,7 @@ fn start(manifest: &str, file: &str, options: &[String], upstreams: &Upstreams) 
         &files,
         &[address],
     );
-    installation.wait_until_known(address, upstreams.public.is_some());
+    installation.wait_until_known(address, upstreams);
     Proxy {
         address,
         http2: address,
