@@ -11,7 +11,7 @@
 ARG RUST=1.95
 ARG DEBIAN=bookworm
 
-FROM rust:${RUST}-slim-${DEBIAN} AS build
+FROM rust:${RUST}-slim-${DEBIAN} AS sources
 WORKDIR /curfew
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
@@ -21,24 +21,33 @@ COPY benches benches
 COPY tests tests
 COPY examples examples
 COPY src src
-ARG REVISION=unknown
 # The allocator's C code contains its compilation date. For a reproducible build, pass a fixed date, such as the time of
 # the commit.
 ARG SOURCE_DATE_EPOCH=0
-ENV CURFEW_REVISION=${REVISION} \
-    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     CARGO_INCREMENTAL=0 \
     RUSTFLAGS="--remap-path-prefix=/curfew=. --remap-path-prefix=/usr/local/cargo/registry=registry"
+
 # The two mounts keep downloaded and compiled dependencies for the next build, so only changed sources are compiled.
+FROM sources AS build
+ARG REVISION=unknown
+ENV CURFEW_REVISION=${REVISION}
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/curfew/target \
-    cargo build --locked --release --features kubernetes --bin curfew --example application \
-    && install -D target/release/curfew target/release/examples/application --target-directory /out \
+    cargo build --locked --release --features kubernetes --bin curfew \
+    && install -D target/release/curfew --target-directory /out \
     && install -d /out/data
+
+# A stage of its own: the features of the dependencies that only examples and tests need must not get into Curfew.
+FROM sources AS build-application
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/curfew/target \
+    cargo build --locked --release --example application \
+    && install -D target/release/examples/application --target-directory /out
 
 # The base image contains the C library, CA certificates and users, but no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot AS application
-COPY --from=build /out/application /usr/local/bin/application
+COPY --from=build-application /out/application /usr/local/bin/application
 USER 65532:65532
 EXPOSE 3000
 ENTRYPOINT ["/usr/local/bin/application"]
