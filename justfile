@@ -33,6 +33,10 @@ test:
 cluster *words:
     scripts/cluster.sh {{ words }}
 
+# The stack of docker-compose.yml in a real Docker
+compose:
+    scripts/compose.sh
+
 # All lints, builds and tests that must pass before a merge
 ci:
     .ci/run

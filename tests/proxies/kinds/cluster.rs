@@ -259,3 +259,33 @@ fn split<'a>(manifest: &'a str, kind: &str, name: &str) -> (Vec<&'a str>, Vec<&'
         .split("\n---\n")
         .partition(|document| document.contains(&kind) && document.contains(&name))
 }
+
+/// The names in the objects of the application, and the names in their copies for the public host.
+const PUBLIC_NAMES: [(&str, &str); 5] = [
+    ("name: application-traefik\n", "name: public\n"),
+    ("name: application-haproxy\n", "name: public\n"),
+    ("name: application\n", "name: public\n"),
+    ("name: curfew-http\n", "name: public-http\n"),
+    ("name: curfew-grpc\n", "name: public-grpc\n"),
+];
+
+/// Returns the manifest for every host. If the test has a public host, each document that contains one of `markers` has
+/// instead a copy for each of two hosts.
+fn with_hosts(manifest: &str, markers: &[&str], upstreams: &Upstreams) -> String {
+    let documents = manifest.split("\n---\n").flat_map(|document| {
+        let is_of_application = markers.iter().any(|marker| document.contains(marker));
+        if is_of_application && upstreams.public.is_some() {
+            let public = document.replace("app.example.com", PUBLIC_HOST);
+            let public = PUBLIC_NAMES
+                .iter()
+                .fold(public, |text, (from, to)| text.replace(from, to));
+            return vec![document.replace("app.example.com", PRIVATE_HOST), public];
+        }
+        vec![
+            document
+                .replace("- host: app.example.com\n      http:", "- http:")
+                .replace("  hostnames:\n    - app.example.com\n", ""),
+        ]
+    });
+    documents.collect::<Vec<_>>().join("\n---\n")
+}

@@ -1,9 +1,11 @@
 //! Envoy Gateway with a real Envoy. One controller serves all tests.
 
 use super::super::{Proxy, ProxyServer, Upstreams};
-use super::{Installation, read_file, split};
-use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
+use super::{Installation, read_file, split, with_hosts};
 use crate::support::{free_port, loopback};
+
+/// The name of the application's route, in the route itself and in the reference of a SecurityPolicy.
+const APPLICATION: [&str; 2] = ["\n  name: application\n", "\n      name: application\n"];
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
     let manifest = read_file("gateway-api/envoy-gateway.yaml", upstreams);
@@ -49,7 +51,7 @@ spec:
 ",
         address.port()
     );
-    let manifest = with_hosts(manifest, upstreams);
+    let manifest = with_hosts(manifest, &APPLICATION, upstreams);
     installation.install(&format!("{gateway}---\n{manifest}"), upstreams);
     installation.wait_until_known(address, upstreams);
     Proxy {
@@ -57,28 +59,4 @@ spec:
         http2: address,
         server: ProxyServer::Objects(installation),
     }
-}
-
-fn with_hosts(manifest: &str, upstreams: &Upstreams) -> String {
-    let hosts = "  hostnames:\n    - app.example.com\n";
-    if upstreams.public.is_none() {
-        return manifest.replace(hosts, "");
-    }
-    let documents = manifest.split("\n---\n").flat_map(|document| {
-        let is_of_application = document.contains("\n      name: application\n")
-            || document.contains("\n  name: application\n");
-        match is_of_application {
-            true => vec![
-                document.replace("app.example.com", PRIVATE_HOST),
-                document
-                    .replace("app.example.com", PUBLIC_HOST)
-                    .replace("  name: application\n", "  name: public\n")
-                    .replace("- name: application\n", "- name: public\n")
-                    .replace("  name: curfew-http\n", "  name: public-http\n")
-                    .replace("  name: curfew-grpc\n", "  name: public-grpc\n"),
-            ],
-            false => vec![document.replace(hosts, "")],
-        }
-    });
-    documents.collect::<Vec<_>>().join("\n---\n")
 }

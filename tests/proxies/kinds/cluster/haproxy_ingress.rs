@@ -6,12 +6,14 @@ use serde_json::json;
 use yaml_rust2::YamlLoader;
 
 use super::super::{Proxy, ProxyServer, Upstreams};
-use super::{Installation, read_file};
-use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
+use super::{Installation, read_file, with_hosts};
 use crate::support::deployment::{Server, installed_path};
 use crate::support::kube_api::yaml_to_json;
 use crate::support::kubectl::{apply, run_path};
 use crate::support::{free_port, loopback, repository_root};
+
+/// The name of the application's object.
+const APPLICATION: &str = "\n  name: application-haproxy\n";
 
 /// Creates the files that the controller's image contains, and runs the controller.
 const LAY_OUT_AND_RUN: &str = r#"
@@ -32,7 +34,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     });
     let settings = settings(&manifest, &name, address.port());
     apply(&format!("{class}\n---\n{settings}")).unwrap();
-    let of_class = with_hosts(&manifest, upstreams).replace(
+    let of_class = with_hosts(&manifest, &[APPLICATION], upstreams).replace(
         "ingressClassName: haproxy\n",
         &format!("ingressClassName: {name}\n"),
     );
@@ -86,23 +88,4 @@ fn settings(manifest: &str, name: &str, port: u16) -> serde_json::Value {
     }
     data["ssl-redirect"] = json!("false");
     map
-}
-
-fn with_hosts(manifest: &str, upstreams: &Upstreams) -> String {
-    let every_host =
-        |document: &str| document.replace("- host: app.example.com\n      http:", "- http:");
-    let documents = manifest.split("\n---\n").flat_map(|document| {
-        let is_application = document.contains("\n  name: application-haproxy\n");
-        match (is_application, upstreams.public) {
-            (true, Some(_)) => vec![
-                document.replace("app.example.com", PRIVATE_HOST),
-                document
-                    .replace("app.example.com", PUBLIC_HOST)
-                    .replace("name: application-haproxy\n", "name: public\n")
-                    .replace("name: application\n", "name: public\n"),
-            ],
-            _ => vec![every_host(document)],
-        }
-    });
-    documents.collect::<Vec<_>>().join("\n---\n")
 }

@@ -3,12 +3,15 @@
 use std::process::Command;
 
 use super::super::{Proxy, ProxyServer, Upstreams};
-use super::{Installation, read_file};
+use super::{Installation, read_file, with_hosts};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::{Server, installed_path};
 use crate::support::kubectl::run_path;
 use crate::support::traefik_ingress::{documented_flags, middleware_file};
 use crate::support::{free_port, loopback};
+
+/// The name of the application's object.
+const APPLICATION: &str = "\n  name: application-traefik\n";
 
 /// The comment of the files about cookies of a delegated service.
 const COOKIES: &str = "If Curfew asks another authorization service (`delegated`), list the cookies to return to the client.";
@@ -42,23 +45,13 @@ pub fn start_ingress_route(upstreams: &Upstreams) -> Proxy {
 
 pub fn start_ingress(upstreams: &Upstreams) -> Proxy {
     let manifest = with_cookies(&read_file("traefik/ingress.yaml", upstreams));
-    let manifest = with_hosts(
-        &manifest,
-        "kind: Ingress\n",
-        "application-traefik",
-        upstreams,
-    );
+    let manifest = with_hosts(&manifest, &[APPLICATION], upstreams);
     start(&manifest, "traefik/ingress.yaml", &[], upstreams)
 }
 
 pub fn start_gateway_api(upstreams: &Upstreams) -> Proxy {
     let manifest = with_cookies(&read_file("traefik/gateway-api.yaml", upstreams));
-    let manifest = with_hosts(
-        &manifest,
-        "kind: HTTPRoute\n",
-        "application-traefik",
-        upstreams,
-    );
+    let manifest = with_hosts(&manifest, &[APPLICATION], upstreams);
     let gateway = "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata:
@@ -78,12 +71,7 @@ spec:
 
 pub fn start_ingress_nginx(upstreams: &Upstreams) -> Proxy {
     let manifest = read_file("traefik/ingress-nginx.yaml", upstreams);
-    let manifest = with_hosts(
-        &manifest,
-        "kind: Ingress\n",
-        "application-traefik",
-        upstreams,
-    );
+    let manifest = with_hosts(&manifest, &[APPLICATION], upstreams);
     start(&manifest, "traefik/ingress-nginx.yaml", &[], upstreams)
 }
 
@@ -93,31 +81,6 @@ fn with_cookies(manifest: &str) -> String {
         "- _oauth2_proxy\n",
         "- _oauth2_proxy\n      - _oauth2_proxy_1\n",
     )
-}
-
-/// Returns the manifest for all hosts, or with one copy of the application's object for each of two hosts.
-fn with_hosts(manifest: &str, kind: &str, name: &str, upstreams: &Upstreams) -> String {
-    let every_host = |document: &str| {
-        document
-            .replace("- host: app.example.com\n      http:", "- http:")
-            .replace("  hostnames:\n    - app.example.com\n", "")
-    };
-    let named = format!("\n  name: {name}\n");
-    let documents = manifest.split("\n---\n").flat_map(|document| {
-        let is_application = document.contains(kind) && document.contains(&named);
-        match (is_application, upstreams.public) {
-            (true, Some(_)) => {
-                let private = document.replace("app.example.com", PRIVATE_HOST);
-                let public = document
-                    .replace("app.example.com", PUBLIC_HOST)
-                    .replace(&named, "\n  name: public\n")
-                    .replace("name: application\n", "name: public\n");
-                vec![private, public]
-            }
-            _ => vec![every_host(document)],
-        }
-    });
-    documents.collect::<Vec<_>>().join("\n---\n")
 }
 
 /// Starts Traefik with the options in the comments of a file.
