@@ -6,12 +6,12 @@ pub use mimalloc::MiMalloc;
 /// Returns memory that is free to the operating system: of this thread, and of threads that have ended. Otherwise, mimalloc
 /// returns it later or never. Call it after work that needs much memory for a moment. It takes a few milliseconds.
 pub fn return_free_memory() {
-    // SAFETY: `mi_collect` has no preconditions. Any thread can call it at any time, also if the program uses another
-    // allocator.
     #[expect(
         unsafe_code,
         reason = "the crate of mimalloc has no safe function for this"
     )]
+    // SAFETY: `mi_collect` has no preconditions. Any thread can call it at any time, also if the program uses another
+    // allocator.
     unsafe {
         libmimalloc_sys::mi_collect(true);
     }

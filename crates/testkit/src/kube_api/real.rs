@@ -140,7 +140,9 @@ impl RealServer {
     pub(super) fn compact(&self) -> u64 {
         // A new version, so that a list has a newer version than each earlier list.
         let name = json!({ "name": "compacted", "namespace": "default" });
-        let data = json!({ "number": format!("{:?}", std::time::Instant::now()) });
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).unwrap();
+        let data = json!({ "number": format!("{random:?}") });
         let object =
             json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": data });
         self.put("configmaps", object);
