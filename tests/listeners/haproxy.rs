@@ -18,7 +18,7 @@ async fn the_deployed_health_check_fails_while_draining() {
             ("curfew:9182", curfew.spoe.unwrap().to_string()),
             ("curfew:9183", curfew.browser.to_string()),
             ("application:3000", loopback(free_port()).to_string()),
-            ("inter 2s", "inter 100ms".to_owned()),
+            ("inter 2s fall 3", "inter 100ms fall 3".to_owned()),
         ],
     );
     let spoe = read_deploy_file("haproxy/curfew-spoe.conf");
@@ -34,14 +34,18 @@ async fn the_deployed_health_check_fails_while_draining() {
     })
     .await;
     assert!(
-        !haproxy.read("log").contains("DOWN"),
+        !haproxy
+            .read("log")
+            .contains("Server curfew/curfew1 is DOWN"),
         "{}",
         haproxy.read("log")
     );
     curfew.signal("KILL");
     curfew.wait_for_exit().await;
     eventually("HAProxy reports the server as down", async || {
-        haproxy.read("log").contains("Server curfew/curfew is DOWN")
+        haproxy
+            .read("log")
+            .contains("Server curfew/curfew1 is DOWN")
     })
     .await;
 }

@@ -301,7 +301,10 @@ fn rendered_files_are_not_overwritten() {
         format!("{path}/haproxy.cfg\n{path}/curfew-spoe.conf\n")
     );
     let file = std::fs::read_to_string(directory.path().join("haproxy.cfg")).unwrap();
-    assert!(file.contains("timeout tunnel 420s") && file.contains("server application shop:80"));
+    assert!(
+        file.contains("timeout tunnel 420s")
+            && file.contains("server-template application 4 shop:80 ")
+    );
     let errors = stderr_of_failure(&run_command(&setup, &arguments));
     assert!(
         errors.contains("existing files are not overwritten"),

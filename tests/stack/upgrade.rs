@@ -128,7 +128,7 @@ impl Proxy {
             ));
         }
         let address = loopback(free_port());
-        let server = "server curfew curfew:9182 check inter 2s fall 3 rise 1";
+        let server = "server-template curfew 4 curfew:9182 check inter 2s fall 3 rise 1 resolvers system init-addr libc,none";
         let text = replace_once(
             &read_deploy_file("haproxy/haproxy.cfg"),
             &[

@@ -47,6 +47,7 @@ fn with_streams(manifest: &str) -> String {
     let (canary, _) = streams.split_once("\n---\n").unwrap();
     let (application, _) = manifest.split_once("\n---\n").unwrap();
     let events = application
+        .replace("name: application-traefik\n", "name: curfew-proxy\n")
         .replace("name: application\n", "name: curfew-proxy\n")
         .replace("number: 80", "number: 9184")
         .replace("path: /\n", "path: /events\n");

@@ -53,7 +53,7 @@ pub(super) fn set_global_addresses(
                 1,
             ));
             // The HTTPRoute, and the SecurityPolicy for this route.
-            changes.push(set_browser_namespace(&browser, 2));
+            changes.push(set_browser_namespace(BROWSER, &browser, 2));
         }
         Proxy::IstioGlobal if name == "mesh-config.yaml" => {
             let (check, grpc) = (check.service()?, grpc.service()?);
@@ -87,7 +87,7 @@ pub(super) fn set_global_addresses(
                 ),
                 1,
             ));
-            changes.push(set_browser_namespace(&browser, 1));
+            changes.push(set_browser_namespace(BROWSER, &browser, 1));
         }
         _ => {
             let (host, port) = check.url_host()?;
@@ -109,7 +109,14 @@ pub(super) fn set_global_addresses(
                 ),
                 1,
             ));
-            changes.push(set_browser_namespace(&browser, 1));
+            let anchor = match proxy {
+                Proxy::TraefikGlobal => "  name: curfew-browser-traefik\n  namespace: curfew\n",
+                Proxy::HaproxyIngressGlobal => {
+                    "  name: curfew-browser-haproxy\n  namespace: curfew\n"
+                }
+                _ => BROWSER,
+            };
+            changes.push(set_browser_namespace(anchor, &browser, 1));
         }
     }
     let mut text = text.to_owned();
@@ -119,16 +126,18 @@ pub(super) fn set_global_addresses(
     Ok(text)
 }
 
+/// The name and the namespace of an object for the browser route.
+const BROWSER: &str = "  name: curfew-browser\n  namespace: curfew\n";
+
 /// Returns the change of the namespace in `count` objects for the browser route. This namespace is that of the Service.
-fn set_browser_namespace(browser: &Service<'_>, count: usize) -> (&'static str, String, usize) {
-    (
-        "  name: curfew-browser\n  namespace: curfew\n",
-        format!(
-            "  name: curfew-browser\n  namespace: {}\n",
-            browser.namespace
-        ),
-        count,
-    )
+fn set_browser_namespace(
+    anchor: &'static str,
+    browser: &Service<'_>,
+    count: usize,
+) -> (&'static str, String, usize) {
+    let namespace = format!("namespace: {}\n", browser.namespace);
+    let replacement = anchor.replace("namespace: curfew\n", &namespace);
+    (anchor, replacement, count)
 }
 
 /// The value of an option of the command line.
