@@ -232,9 +232,9 @@ const GLOBAL_FIELDS: [(Proxy, &[&str]); 5] = [
     (
         Proxy::TraefikGlobal,
         &[
-            "Ingress/curfew-browser/metadata/namespace = guard",
-            "Ingress/curfew-browser/spec/rules/0/http/paths/0/backend/service/name = pages",
-            "Ingress/curfew-browser/spec/rules/0/http/paths/0/backend/service/port/number = 5",
+            "Ingress/curfew-browser-traefik/metadata/namespace = guard",
+            "Ingress/curfew-browser-traefik/spec/rules/0/http/paths/0/backend/service/name = pages",
+            "Ingress/curfew-browser-traefik/spec/rules/0/http/paths/0/backend/service/port/number = 5",
         ],
     ),
     (
@@ -281,9 +281,9 @@ const GLOBAL_FIELDS: [(Proxy, &[&str]); 5] = [
         &[
             "ConfigMap/haproxy-ingress/data/auth-url = http://guard.checks.svc.cluster.local:1/forward-auth",
             "ConfigMap/haproxy-ingress/data/timeout-tunnel = 300s",
-            "Ingress/curfew-browser/metadata/namespace = guard",
-            "Ingress/curfew-browser/spec/rules/0/http/paths/0/backend/service/name = pages",
-            "Ingress/curfew-browser/spec/rules/0/http/paths/0/backend/service/port/number = 5",
+            "Ingress/curfew-browser-haproxy/metadata/namespace = guard",
+            "Ingress/curfew-browser-haproxy/spec/rules/0/http/paths/0/backend/service/name = pages",
+            "Ingress/curfew-browser-haproxy/spec/rules/0/http/paths/0/backend/service/port/number = 5",
         ],
     ),
 ];

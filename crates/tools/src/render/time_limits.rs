@@ -84,7 +84,7 @@ pub(super) fn set_time_limits(
             vec![(ANCHOR, replacement)]
         }
         (Proxy::EnvoyGatewayGlobal, _) => {
-            const ANCHOR: &str = "  headers:\n    earlyRequestHeaders:\n";
+            const ANCHOR: &str = "  path:\n    escapedSlashesAction: KeepUnchanged\n";
             let timeout = gateway_api_duration(Duration::from_secs(stream));
             let replacement = format!(
                 "  # {comment}\n  timeout:\n    http:\n      \
