@@ -11,17 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-missing=()
-for need in wrk=wrk redis-server=redis-server redis-benchmark=redis-tools haproxy=haproxy python3=python3; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "installing: ${missing[*]}"
-  sudo=""
-  [ "$(id -u)" -eq 0 ] || sudo=sudo
-  $sudo apt-get update -q
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
+source scripts/packages.sh
+install_packages wrk=wrk redis-server=redis-server redis-benchmark=redis-tools haproxy=haproxy python3=python3
 
 export PATH="$PATH:/usr/sbin:/sbin"
 script=compare

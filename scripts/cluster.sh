@@ -2,26 +2,18 @@
 # Runs the tests against a real Kubernetes API server. The servers of Kubernetes are programs of this machine, in a network
 # namespace of their own. Nothing comes from an image registry.
 #
-#   scripts/cluster.sh                the tests in tests/cluster and tests/kubernetes
+#   scripts/cluster.sh                the tests in tests/cluster, tests/kubernetes and tests/proxies
+#   scripts/cluster.sh ARGUMENTS      only these tests, such as `--test proxies -- Envoy`
 #   scripts/cluster.sh --install      only installs and builds what they need
 #   scripts/cluster.sh --run COMMAND  runs a command beside the servers
 #
-# The first run builds Kubernetes: about ten minutes on two cores, and 4 GB below target/cluster until it is built.
+# The first run builds Kubernetes and two controllers: about 15 minutes on two cores, and 4 GB below target/cluster until they
+# are built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-needed=(ip=iproute2 iptables=iptables unshare=util-linux openssl=openssl)
-missing=()
-for need in "${needed[@]}"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "installing: ${missing[*]}"
-  sudo=""
-  [ "$(id -u)" -eq 0 ] || sudo=sudo
-  $sudo apt-get update -q
-  $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
+source scripts/packages.sh
+install_packages ip=iproute2 iptables=iptables unshare=util-linux openssl=openssl
 scripts/test.sh --install
 scripts/cluster/build.sh
 

@@ -10,24 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 [ "$(id -u)" -eq 0 ] || exec sudo --preserve-env "$0" "$@"
-needed=(dockerd=docker.io docker-compose=docker-compose mmdebstrap=mmdebstrap ip=iproute2)
-missing=()
-for need in "${needed[@]}"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "installing: ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q
-  # The script starts an engine of its own, so do not start the service of the package.
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
-  fi
-  apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
+source scripts/packages.sh
+install_packages dockerd=docker.io docker-compose=docker-compose mmdebstrap=mmdebstrap ip=iproute2
 scripts/test.sh --install
 
 # The images are built by an engine in the network of this machine, because the builds download packages. The containers

@@ -23,27 +23,11 @@ needed=(
   /etc/ssl/certs/ca-certificates.crt=ca-certificates
 )
 
-missing=()
-for need in "${needed[@]}"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null ||
-    [ -e "${need%%=*}" ] || missing+=("${need##*=}")
-done
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "installing: ${missing[*]}"
-  sudo=""
-  [ "$(id -u)" -eq 0 ] || sudo=sudo
-  export DEBIAN_FRONTEND=noninteractive
-  $sudo apt-get update -q
-  # The tests start their own servers, so do not start the services of the packages.
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
-    $sudo chmod +x "$policy"
-    trap "$sudo rm -f $policy" EXIT
-  fi
-  $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
+# Python can be there without these modules.
+python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(ensurepip=python3-venv)
+
+source scripts/packages.sh
+install_packages "${needed[@]}"
 
 # Installs the other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
 # that the tests support.

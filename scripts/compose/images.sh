@@ -10,6 +10,14 @@ packages=$("$proxies/bin/python" -c 'import sysconfig; print(sysconfig.get_path(
 # The certificates of this machine, because a proxy of the network can have one of its own.
 certificates=/etc/ssl/certs/ca-certificates.crt
 
+# The images that contain packages of other versions are of no use.
+installed=$PWD/target/compose/installed
+pinned="scripts/compose/images.sh scripts/go.sh tests/packages/requirements.txt"
+# shellcheck disable=SC2086 # three files
+if ! cat $pinned | cmp -s - "$installed"; then
+  docker image ls --all --quiet | sort --unique | xargs --no-run-if-empty docker image rm --force >/dev/null
+fi
+
 has() {
   docker image inspect "$1" >/dev/null 2>&1
 }
@@ -139,6 +147,9 @@ COPY frontend /bin/dockerfile-frontend
 ENTRYPOINT ["/bin/dockerfile-frontend"]
 END
 fi
+
+# shellcheck disable=SC2086
+cat $pinned >"$installed"
 
 # Curfew and the application, from the real Dockerfile.
 revision=$(git rev-parse --short=12 HEAD)
