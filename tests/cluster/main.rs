@@ -1,5 +1,5 @@
 //! Session limits as Kubernetes resources: a real Curfew watches an API server, while checks go on. The server is a
-//! stand-in without schemas and authentication.
+//! stand-in without schemas and authentication, or a real one if `scripts/cluster.sh` runs the tests.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -4,7 +4,7 @@
 pub use mimalloc::MiMalloc;
 
 /// Returns memory that is free to the operating system: of this thread, and of threads that have ended. Otherwise, mimalloc
-/// returns it later or never. Call it after work that needs much memory for a moment. It takes a few milliseconds.
+/// returns it later or never. Call it after work that needs much memory for a moment.
 pub fn return_free_memory() {
     #[expect(
         unsafe_code,

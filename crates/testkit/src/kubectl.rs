@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::deployment::installed_path;
 
+const HINT: &str = "run scripts/cluster.sh, which starts a cluster";
+
 /// Whether the tests have a cluster.
 pub fn has_cluster() -> bool {
     std::env::var_os("CURFEW_TEST_KUBERNETES_URL").is_some()
@@ -14,15 +16,14 @@ pub fn has_cluster() -> bool {
 
 /// Returns the path of a file in the directory of the running cluster: keys, kubeconfigs, logs.
 pub fn run_path(name: &str) -> PathBuf {
-    let directory =
-        std::env::var_os("run").expect("run scripts/cluster.sh, which starts a cluster");
+    let directory = std::env::var_os("run").expect(HINT);
     PathBuf::from(directory).join(name)
 }
 
 /// Runs a tool with this standard input.
 pub fn run(program: &str, arguments: &[&str], input: &str) -> Output {
-    // Without a cluster, kubectl would use the cluster of the user.
-    let _ = run_path("");
+    // Without a cluster of the tests, kubectl would use that of the user.
+    assert!(has_cluster(), "{HINT}");
     let mut process = Command::new(installed_path(program))
         .current_dir(crate::repository_root())
         .args(arguments)

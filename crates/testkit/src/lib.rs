@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod curfew;
 pub mod deployment;
 pub mod fault_proxy;
+pub mod helm_values;
 pub mod ingress_nginx;
 pub mod issuer;
 pub mod kube_api;

@@ -164,11 +164,11 @@ impl Installation {
     fn services(&self, upstreams: &Upstreams) -> Vec<Value> {
         // With streams, the service of the application is Curfew's proxy listener.
         let application = upstreams.streams.unwrap_or(upstreams.application);
-        let mut objects = service(
+        let mut objects = Vec::from(service(
             &self.application,
             "application",
             &[("http", 80, application)],
-        );
+        ));
         if let Some(public) = upstreams.public {
             objects.extend(service(
                 &self.application,
@@ -202,30 +202,29 @@ impl Installation {
     }
 }
 
-/// A Service, and an EndpointSlice for each of its ports.
-fn service(namespace: &str, name: &str, ports: &[(&str, u16, SocketAddr)]) -> Vec<Value> {
-    let protocol = |port: &str| (port == "grpc").then_some("kubernetes.io/h2c");
-    let service_ports: Vec<_> = ports
+/// A Service, and the EndpointSlice that leads to the servers of its ports.
+fn service(namespace: &str, name: &str, ports: &[(&str, u16, SocketAddr)]) -> [Value; 2] {
+    let port = |name: &str, number: u16| {
+        let protocol = (name == "grpc").then_some("kubernetes.io/h2c");
+        json!({ "name": name, "port": number, "appProtocol": protocol })
+    };
+    let of_service = ports.iter().map(|(name, number, _)| port(name, *number));
+    let of_pod = ports
         .iter()
-        .map(|(port, number, _)| json!({ "name": port, "port": number, "appProtocol": protocol(port) }))
-        .collect();
-    let mut objects = vec![json!({
+        .map(|(name, _, address)| port(name, address.port()));
+    let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
-        "spec": { "ports": service_ports },
-    })];
-    let slice_ports: Vec<_> = ports
-        .iter()
-        .map(|(port, _, address)| json!({ "name": port, "port": address.port(), "appProtocol": protocol(port) }))
-        .collect();
-    objects.push(json!({
+        "spec": { "ports": of_service.collect::<Vec<_>>() },
+    });
+    let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
             "name": format!("{name}-1"), "namespace": namespace, "labels": { "kubernetes.io/service-name": name },
         },
-        "addressType": "IPv4", "ports": slice_ports,
+        "addressType": "IPv4", "ports": of_pod.collect::<Vec<_>>(),
         "endpoints": [{ "addresses": [POD], "conditions": { "ready": true } }],
-    }));
-    objects
+    });
+    [service, slice]
 }
 
 /// Sends a GET without waiting for anything but this proxy. Returns 0 if there is no answer.
@@ -252,12 +251,14 @@ fn read_file(name: &str, upstreams: &Upstreams) -> String {
     upstreams.with_mistake(&read_deploy_file(name))
 }
 
-/// Returns the documents with objects of this kind and name, and the other documents.
-fn split<'a>(manifest: &'a str, kind: &str, name: &str) -> (Vec<&'a str>, Vec<&'a str>) {
+/// Returns the manifest without the object of this kind and name.
+fn without(manifest: &str, kind: &str, name: &str) -> String {
     let (kind, name) = (format!("kind: {kind}\n"), format!("\n  name: {name}\n"));
-    manifest
-        .split("\n---\n")
-        .partition(|document| document.contains(&kind) && document.contains(&name))
+    let documents: Vec<_> = manifest.split("\n---\n").collect();
+    let mut rest = documents.clone();
+    rest.retain(|document| !(document.contains(&kind) && document.contains(&name)));
+    assert_eq!(rest.len() + 1, documents.len(), "{kind}{name}");
+    rest.join("\n---\n")
 }
 
 /// The names in the objects of the application, and the names in their copies for the public host.

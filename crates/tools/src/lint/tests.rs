@@ -131,6 +131,8 @@ fn deployed_files_have_no_errors() {
         "traefik/curfew.yaml",
         "traefik/traefik.yaml",
         "traefik/kubernetes.yaml",
+        "traefik/ingress.yaml",
+        "traefik/gateway-api.yaml",
         "traefik/docker-compose.yaml",
         "envoy/http.yaml",
         "envoy/grpc.yaml",

@@ -84,7 +84,8 @@ pub(super) fn set_time_limits(
             vec![(ANCHOR, replacement)]
         }
         (Proxy::EnvoyGatewayGlobal, _) => {
-            const ANCHOR: &str = "  path:\n    escapedSlashesAction: KeepUnchanged\n";
+            const ANCHOR: &str =
+                "  # Without this setting, Envoy Gateway redirects a request with %2F in its path";
             let timeout = gateway_api_duration(Duration::from_secs(stream));
             let replacement = format!(
                 "  # {comment}\n  timeout:\n    http:\n      \

@@ -1,7 +1,7 @@
 //! Envoy Gateway with a real Envoy. One controller serves all tests.
 
 use super::super::{Proxy, ProxyServer, Upstreams};
-use super::{Installation, read_file, split, with_hosts};
+use super::{Installation, read_file, with_hosts, without};
 use crate::support::{free_port, loopback};
 
 /// The name of the application's route, in the route itself and in the reference of a SecurityPolicy.
@@ -10,10 +10,8 @@ const APPLICATION: [&str; 2] = ["\n  name: application\n", "\n      name: applic
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
     let manifest = read_file("gateway-api/envoy-gateway.yaml", upstreams);
     // The application's route has the check over HTTP, and the one over gRPC is left out.
-    let (_, rest) = split(&manifest, "SecurityPolicy", "curfew-grpc");
-    let rest = rest.join("\n---\n");
-    let (_, rest) = split(&rest, "HTTPRoute", "application-grpc");
-    let mut manifest = rest.join("\n---\n");
+    let manifest = without(&manifest, "SecurityPolicy", "curfew-grpc");
+    let mut manifest = without(&manifest, "HTTPRoute", "application-grpc");
     if let Some(policy) = upstreams.policy {
         manifest = manifest.replace(
             "path: /ext-authz\n",
@@ -25,13 +23,11 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
     let manifest = read_file("gateway-api/envoy-gateway.yaml", upstreams);
-    let (_, rest) = split(&manifest, "SecurityPolicy", "curfew-http");
-    let rest = rest.join("\n---\n");
-    let (_, rest) = split(&rest, "HTTPRoute", "application-grpc");
+    let manifest = without(&manifest, "SecurityPolicy", "curfew-http");
+    let manifest = without(&manifest, "HTTPRoute", "application-grpc");
     // The check over gRPC is for the application's route.
     let policy = upstreams.policy.unwrap_or("default");
-    let manifest = rest
-        .join("\n---\n")
+    let manifest = manifest
         .replace("name: application-grpc\n", "name: application\n")
         .replace("value: payments\n", &format!("value: {policy}\n"));
     start(&manifest, upstreams)
