@@ -11,7 +11,7 @@ use crate::{Removed, apply, kubectl, put_namespace};
 pub(crate) const SERVER: &str = "https://kubernetes.default.svc";
 
 /// What the report says about a watch that fails.
-const KEPT: &str = "the last known objects stay in force";
+const STALE_OBJECTS_MESSAGE: &str = "the last known objects stay in force";
 
 /// Writes a new token of Curfew's service account to a file. Returns the path.
 fn write_token(name: &str) -> String {
@@ -80,7 +80,7 @@ async fn limits_hold_with_the_rights_of_the_service_account() {
     restart_server();
     eventually("the report says that the token is refused", async || {
         let (_, report) = curfew.get_ops("/readyz?verbose").await;
-        report.contains("Unauthorized") && report.contains(KEPT)
+        report.contains("Unauthorized") && report.contains(STALE_OBJECTS_MESSAGE)
     })
     .await;
     assert_eq!(check_idle("6m").await, 401);
@@ -96,7 +96,7 @@ async fn limits_hold_with_the_rights_of_the_service_account() {
     .await;
     eventually("all watches work again", async || {
         let (_, report) = curfew.get_ops("/readyz?verbose").await;
-        !report.contains(KEPT)
+        !report.contains(STALE_OBJECTS_MESSAGE)
     })
     .await;
 }
