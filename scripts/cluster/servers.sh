@@ -28,7 +28,7 @@ openssl req -x509 -new -key "$keys/ca.key" -subj /CN=ca -days 2 -out "$keys/ca.c
 key accounts
 openssl ec -in "$keys/accounts.key" -pubout -out "$keys/accounts.pub" 2>>"$run/log/openssl"
 names=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost
-certificate server /CN=kube-apiserver "subjectAltName=$names,IP:127.0.0.1,IP:198.51.100.1" extendedKeyUsage=serverAuth
+certificate server /CN=kube-apiserver "subjectAltName=$names,IP:127.0.0.1,IP:192.0.2.10,IP:198.51.100.1" extendedKeyUsage=serverAuth
 certificate admin /O=system:masters/CN=admin extendedKeyUsage=clientAuth
 
 kubeconfig() { # user
@@ -76,7 +76,9 @@ start "$bin/kube-controller-manager" --kubeconfig="$KUBECONFIG" --leader-elect=f
   --service-account-private-key-file="$keys/accounts.key" --root-ca-file="$keys/ca.crt" --profiling=false \
   --bind-address=127.0.0.1
 wait_for "the controllers have created the service account" kubectl get serviceaccount default
+[ -z "${node-}" ] || source scripts/cluster/node.sh
 echo "Kubernetes is ready after $(($(date +%s%3N) - begin)) ms"
 
 export -f kubeconfig
+export CURFEW_TEST_CLUSTER=1
 "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Applies the definitions and the rights that the tests need, and runs the tests, or only those of these arguments of
-# `cargo test`. scripts/cluster.sh calls it beside the servers.
+# Applies the definitions and the rights that the tests need, and runs the tests that these arguments of `cargo test` name.
+# scripts/cluster.sh calls it beside the servers.
 set -euo pipefail
 
 definitions=target/cluster/definitions
@@ -28,8 +28,4 @@ done >/dev/null
 
 scripts/cluster/controllers.sh
 
-# The tests of one program share the cluster, so they run one after the other.
-export RUST_TEST_THREADS=1
-tests=(--test cluster --test kubernetes --test proxies)
-[ "$#" -eq 0 ] || tests=("$@")
-cargo test --locked --offline --features kubernetes "${tests[@]}"
+cargo test --locked --offline --features kubernetes "$@"

@@ -11,7 +11,7 @@ const HINT: &str = "run scripts/cluster.sh, which starts a cluster";
 
 /// Whether the tests have a cluster.
 pub fn has_cluster() -> bool {
-    std::env::var_os("CURFEW_TEST_KUBERNETES_URL").is_some()
+    std::env::var_os("CURFEW_TEST_CLUSTER").is_some()
 }
 
 /// Returns the path of a file in the directory of the running cluster: keys, kubeconfigs, logs.
