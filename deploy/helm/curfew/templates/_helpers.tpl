@@ -49,6 +49,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.secret.existing -}}
 {{- $_ := set $own "token" (dict "keys_file" "/etc/curfew/secret/keys") -}}
 {{- $_ := set $own "admin" (dict "token_hashes_file" "/etc/curfew/secret/admin-token-hashes") -}}
+{{- else if include "curfew.adminTokenSecret" . -}}
+{{- $_ := set $own "admin" (dict "token_hashes_file" "/etc/curfew/secret/admin-token-hashes") -}}
 {{- end -}}
 {{- if .Values.kubernetesIdentity.enabled -}}
 {{- $_ := set $own "admin" (mergeOverwrite (default dict $own.admin) (dict "kubernetes" (dict "enabled" true))) -}}
@@ -57,6 +59,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $own "kubernetes" (dict "policies" true) -}}
 {{- end -}}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{/* The name of the Secret with a generated admin token. Empty if the values provide another way into the admin API. */}}
+{{- define "curfew.adminTokenSecret" -}}
+{{- $admin := default dict .Values.config.admin -}}
+{{- $kubernetes := or .Values.kubernetesIdentity.enabled (dig "kubernetes" "enabled" false $admin) -}}
+{{- if not (or .Values.secret.existing $kubernetes $admin.token_hashes $admin.token_hashes_file) -}}
+{{- printf "%s-admin-token" (include "curfew.name" . | trunc 50 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The name of the ConfigMap. It changes with everything in the configuration that only a new pod can use: the keys that need a
+restart, and the files that the pod mounts. So no pod of an old template gets the configuration of a new one. The other keys
+do not change the name, because Curfew reloads them.
+*/}}
+{{- define "curfew.configMap" -}}
+{{- $config := include "curfew.config" . | fromYaml -}}
+{{- $restart := pick $config "listen" "events" "traces" "kubernetes" "shutdown_delay" "shutdown_timeout" -}}
+{{- $_ := set $restart "store" (omit (default dict $config.store) "check_timeout") -}}
+{{- $_ := set $restart "log" (pick (default dict $config.log) "format") -}}
+{{- $mounts := pick .Values "secret" "env" "envFrom" "extraVolumes" "extraVolumeMounts" -}}
+{{- $pod := dict "restart" $restart "mounts" $mounts "adminTokenSecret" (include "curfew.adminTokenSecret" .) -}}
+{{- printf "%s-%s" (include "curfew.name" . | trunc 52 | trimSuffix "-") (toJson $pod | sha256sum | trunc 10) -}}
 {{- end -}}
 
 {{/* The URL scheme of the ops listener. */}}
