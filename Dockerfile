@@ -67,6 +67,8 @@ USER 65532:65532
 # The listeners check, grpc, spoe and proxy (if enabled), browser and ops. By default, the listener admin uses the loopback
 # address, so it needs no port here.
 EXPOSE 9180 9181 9182 9183 9184 9189
+# Images in the OCI format, for example of `buildah`, do not contain this line. Then set the same command in the container
+# engine, as docker-compose.yml does. Kubernetes uses the probes of deploy/kubernetes.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/curfew", "healthcheck"]
 STOPSIGNAL SIGTERM

@@ -5,7 +5,8 @@
 #   scripts/compose.sh            the test
 #   scripts/compose.sh --install  only installs the programs and builds the images
 #
-# The profile `observability` is not tested, because no package has Grafana.
+# Of the profile `observability`, only Prometheus runs, from Debian's package. Grafana is not tested, because no package has
+# it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -126,6 +126,18 @@ RUN ln -s /usr/local/haproxy/haproxy /usr/local/bin/haproxy
 ENTRYPOINT ["haproxy"]
 END
 }
+has prom/prometheus:v3.5.0 || {
+  files
+  # Debian has an older version than the one that docker-compose.yml names.
+  image prom/prometheus:v3.5.0 <<'END'
+FROM debian-base
+RUN apt-get update && apt-get install --yes --no-install-recommends prometheus && install -d -o nobody -g nogroup /prometheus
+USER nobody
+WORKDIR /prometheus
+VOLUME /prometheus
+ENTRYPOINT ["prometheus"]
+END
+}
 if ! has docker/dockerfile:1; then
   (
     mkdir "$work/go"

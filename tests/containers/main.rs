@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{COOKIE, SET_COOKIE};
+use serde_json::Value;
 use support::curfew::client;
 use support::eventually;
 
@@ -123,6 +124,40 @@ async fn during(cookie: &str, fault: impl FnOnce() + Send + 'static) -> Vec<Coun
     all
 }
 
+/// Asks Prometheus.
+async fn ask_prometheus(path: &str) -> Option<Value> {
+    let request = client().get(format!("http://localhost:9090/api/v1/{path}"));
+    let body = request.send().await.ok()?.bytes().await.ok()?;
+    Some(serde_json::from_slice::<Value>(&body).ok()?["data"].take())
+}
+
+/// Waits until Prometheus has scraped both replicas and evaluated all alerts without an error.
+async fn await_prometheus() {
+    eventually("Prometheus scrapes both replicas", async || {
+        let query = "query?query=up%7Bjob%3D%22curfew%22%7D";
+        let answer = ask_prometheus(query).await.unwrap_or_default();
+        let samples = answer["result"].as_array().cloned().unwrap_or_default();
+        let mut replicas: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample["value"][1] == "1")
+            .filter_map(|sample| sample["metric"]["instance"].as_str())
+            .collect();
+        replicas.sort_unstable();
+        replicas == ["curfew-1:9189", "curfew-2:9189"]
+    })
+    .await;
+    eventually("Prometheus evaluates the alerts", async || {
+        let answer = ask_prometheus("rules").await.unwrap_or_default();
+        let rules = answer["groups"][0]["rules"].as_array().cloned();
+        let rules = rules.unwrap_or_default();
+        for rule in &rules {
+            assert_ne!(rule["health"], "err", "{rule}");
+        }
+        rules.len() > 10 && rules.iter().all(|rule| rule["health"] == "ok")
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stack_survives_the_loss_of_a_replica_and_ends_sessions() {
     for (name, port) in PROXIES {
@@ -132,6 +167,7 @@ async fn the_stack_survives_the_loss_of_a_replica_and_ends_sessions() {
         )
         .await;
     }
+    await_prometheus().await;
     let cookie = sign_in("alice").await;
     for (name, port) in PROXIES {
         assert_eq!(

@@ -113,6 +113,60 @@ fn docker_compose_accepts_the_file() {
     }
 }
 
+/// The name of the project does not depend on the name of the directory.
+#[test]
+fn the_project_has_a_name() {
+    let file = std::fs::read_to_string(repository_root().join(".env")).unwrap();
+    let settings: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings, ["COMPOSE_PROJECT_NAME=curfew"]);
+    // docker-compose 1.29 rejects this key.
+    assert!(Compose::read().0["name"].is_null());
+}
+
+/// One service builds each image. The other services with this image start after that service, and never ask a registry.
+#[test]
+fn each_image_is_built_once() {
+    let compose = Compose::read();
+    let builders = |image: &Value| {
+        let services = compose.services();
+        let builders = services.filter(|(_, it)| it["image"] == *image && it["build"].is_object());
+        builders.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let mut count = 0;
+    for (name, service) in compose.services() {
+        let image = &service["image"];
+        if !image.as_str().unwrap().starts_with("curfew") {
+            continue;
+        }
+        let [builder] = &builders(image)[..] else {
+            panic!("{image} is built by {:?}", builders(image));
+        };
+        if name != builder {
+            assert_eq!(service["pull_policy"], "never", "{name}");
+            assert!(service["depends_on"][builder].is_object(), "{name}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
+
+/// Images in the OCI format have no health check, so no service relies on the health check of the Dockerfile.
+#[test]
+fn the_replicas_have_the_health_check_of_the_dockerfile() {
+    let dockerfile = std::fs::read_to_string(repository_root().join("Dockerfile")).unwrap();
+    let (_, check) = dockerfile.split_once("\nHEALTHCHECK ").unwrap();
+    let (_, command) = check.split_once("CMD ").unwrap();
+    let command: Value = serde_json::from_str(command.lines().next().unwrap()).unwrap();
+    let compose = Compose::read();
+    for name in ["curfew-1", "curfew-2"] {
+        let test = compose.service(name)["healthcheck"]["test"].as_array();
+        let (first, words) = test.unwrap().split_first().unwrap();
+        assert_eq!(first, "CMD");
+        assert_eq!(Value::from(words), command, "{name}");
+    }
+    assert_eq!(compose.service("keys")["healthcheck"]["disable"], true);
+}
+
 /// Each mounted file exists, is part of `deploy/`, and is read-only in the container.
 #[test]
 fn mounted_files_are_from_deploy() {
