@@ -101,6 +101,7 @@ impl App {
         loaded: Loaded,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartupError> {
+        let contents_at_start = reload::read_files(&source.files(&loaded)).await;
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         let diagnostics = Arc::new(Diagnostics::default());
@@ -249,6 +250,7 @@ impl App {
                 live_assembly,
                 diagnostics,
                 started_with: loaded,
+                contents_at_start,
             },
         })
     }

@@ -36,13 +36,15 @@ pub(super) struct Reloader {
     /// The configuration at the start of the process. A reload compares it with the new configuration, and reports the
     /// changes that apply only after a restart.
     pub(super) started_with: Loaded,
+    /// The contents of the files at the start of the process. A change while the process starts differs from them.
+    pub(super) contents_at_start: Option<FileContents>,
 }
 
 impl Reloader {
     /// Polls the files until `stop` is cancelled. A request through `requests` starts a reload at once.
-    pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
-        let mut change_detector = ChangeDetector::new(read_files(&files).await);
+        let mut change_detector = ChangeDetector::new(self.contents_at_start.take());
         let mut rejection = None;
         loop {
             let request = tokio::select! {
@@ -163,7 +165,7 @@ impl<T: Clone + PartialEq> ChangeDetector<T> {
 }
 
 /// Reads the files on a blocking thread, because a network file system can hang.
-async fn read_files(files: &[PathBuf]) -> Option<FileContents> {
+pub(super) async fn read_files(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
     let task = tokio::task::spawn_blocking(move || FileContents::read(&files));
     task.await.ok()

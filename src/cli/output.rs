@@ -25,7 +25,8 @@ pub(super) fn stderr() -> EscapingWriter<Stderr> {
     EscapingWriter::new(std::io::stderr(), escape::lines)
 }
 
-/// Unescaped standard output, for text without external input: completion scripts and manual pages.
+/// Unescaped standard output, for text without external input, such as completion scripts, manual pages, and proxy files,
+/// whose addresses contain only letters, digits and `.-[]:`.
 #[expect(clippy::disallowed_methods, reason = "the text has no external input")]
 pub(super) fn raw_stdout() -> Stdout {
     std::io::stdout()

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::ConfigArgs;
-use super::output::stdout;
+use super::output::{raw_stdout, stdout};
 use crate::deploy_files::deploy_file;
 use crate::render::{
     DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
@@ -99,7 +99,8 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
             if files.len() > 1 {
                 writeln!(out, "# ---- {}", file.name)?;
             }
-            write!(out, "{}", file.text)?;
+            // A Caddyfile contains tabs, which `stdout` would escape.
+            raw_stdout().write_all(file.text.as_bytes())?;
         }
     }
     Ok(())

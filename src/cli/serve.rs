@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::output::stdout;
+use super::output::{raw_stdout, stdout};
 use super::{ConfigArgs, service_manager};
 use crate::app::App;
 use crate::build;
 use crate::clock::{Clock, SystemClock};
 use crate::listener::ListenerName;
+use crate::secret::Secret;
+use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{Replica, logging};
 
@@ -28,7 +30,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         let traces = traces.map(|settings| Traces::new(settings, &this_replica));
         let traces = traces.transpose().context("traces.otlp_url")?;
         let log = &loaded.config.log;
-        logging::init(log.format, &log.filter, traces.as_ref())?;
+        let log_format = log.format;
+        logging::init(log_format, &log.filter, traces.as_ref())?;
         let stop = CancellationToken::new();
         // Register the signals before the service reports that it is ready, so that no signal is missed.
         let (mut terminate, mut interrupt, mut hang_up) = (
@@ -43,7 +46,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
                  when the process stops"
             );
         }
-        print_addresses(&app).context("could not write to standard output")?;
+        announce(&app, log_format).context("could not write to standard output")?;
         tracing::info!(
             version = build::VERSION,
             revision = build::REVISION,
@@ -96,12 +99,57 @@ pub fn build_runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prints the first address of each listener, and an example request if the admin token was generated.
+/// Says on which addresses Curfew listens: in the log if the log is JSON, and otherwise on standard output. Only a terminal
+/// gets a generated admin token, because other outputs are logs.
+fn announce(app: &App, log_format: LogFormat) -> std::io::Result<()> {
+    let admin_token = app.ephemeral_secrets().admin_token.as_ref();
+    let shows_token = log_format == LogFormat::Human && raw_stdout().is_terminal();
+    match log_format {
+        LogFormat::Human => print_addresses(app)?,
+        LogFormat::Json => log_addresses(app),
+    }
+    match admin_token {
+        Some(token) if shows_token => print_first_request(app, token)?,
+        Some(_) => tracing::warn!(
+            "admin.token_hashes is not set: Curfew has generated an admin token for this process, and prints it only on a \
+             terminal. To use the admin API, generate a token and its hash with `curfew keygen --admin`"
+        ),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Logs each bound address.
+fn log_addresses(app: &App) {
+    for (name, addresses) in app.addresses().iter() {
+        for address in addresses {
+            tracing::info!(
+                listener = name.as_str(),
+                %address,
+                tls = app.uses_tls(name),
+                "listening"
+            );
+        }
+    }
+}
+
+/// Prints the bound addresses, one line for each listener.
 fn print_addresses(app: &App) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
-    let mut admin_url = String::new();
-    for (name, addresses) in app.addresses().iter() {
+    let urls = |name, addresses: &[SocketAddr]| {
+        let scheme = url_scheme(app, name);
+        let urls = addresses.iter();
+        let urls = urls.map(|address| format!("{scheme}{address}"));
+        urls.collect::<Vec<_>>().join(", ")
+    };
+    let bound = app.addresses().iter();
+    let lines: Vec<_> = bound
+        .filter(|(_, addresses)| !addresses.is_empty())
+        .map(|(name, addresses)| (name, urls(name, addresses)))
+        .collect();
+    let width = lines.iter().map(|(_, urls)| urls.len()).max().unwrap_or(0);
+    for (name, urls) in lines {
         let description = match name {
             ListenerName::Check => "checks over HTTP, for proxies",
             ListenerName::Grpc => "checks over gRPC, for Envoy",
@@ -111,38 +159,41 @@ fn print_addresses(app: &App) -> std::io::Result<()> {
             ListenerName::Admin => "admin API and console",
             ListenerName::Ops => "metrics and health probes",
         };
-        let Some(&address) = addresses.first() else {
-            continue;
-        };
-        let address = reachable_address(address);
-        let scheme = match (name, app.uses_tls(name)) {
-            (ListenerName::Spoe, _) => "",
-            (_, true) => "https://",
-            (_, false) => "http://",
-        };
-        let url = format!("{scheme}{address}");
-        if name == ListenerName::Admin {
-            admin_url.clone_from(&url);
-        }
         let name = name.as_str();
-        writeln!(out, "  {name:<7} {url:<29} {description}")?;
+        writeln!(out, "  {name:<7} {urls:<width$}  {description}")?;
     }
-    if let Some(token) = &app.ephemeral_secrets().admin_token {
-        writeln!(
-            out,
-            "\nadmin token, for this run only: {}\n",
-            token.expose()
-        )?;
+    out.flush()
+}
+
+/// Prints the generated admin token, and an example request with it.
+fn print_first_request(app: &App, token: &Secret<String>) -> std::io::Result<()> {
+    let mut out = stdout();
+    writeln!(
+        out,
+        "\nadmin token, for this run only: {}\n",
+        token.expose()
+    )?;
+    if let Some(&address) = app.addresses().get(ListenerName::Admin).first() {
         writeln!(out, "start a session with:\n")?;
         writeln!(
             out,
-            "  curl -sS {}/api/v1/sessions -H 'Authorization: Bearer {}' \
+            "  curl -sS {}{}/api/v1/sessions -H 'Authorization: Bearer {}' \
              -H 'Content-Type: application/json' -d '{{\"subject\":\"alice\"}}'\n",
-            admin_url,
+            url_scheme(app, ListenerName::Admin),
+            reachable_address(address),
             token.expose(),
         )?;
     }
     out.flush()
+}
+
+/// Returns the scheme of a listener's URLs, with `://`. SPOE has no URLs.
+fn url_scheme(app: &App, name: ListenerName) -> &'static str {
+    match (name, app.uses_tls(name)) {
+        (ListenerName::Spoe, _) => "",
+        (_, true) => "https://",
+        (_, false) => "http://",
+    }
 }
 
 /// Returns an address that a client on this machine can use to reach `address`: 127.0.0.1 for `0.0.0.0`, and also for

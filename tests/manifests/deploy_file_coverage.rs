@@ -92,6 +92,7 @@ const LOADED_FILES: [(&str, &[&str]); 13] = [
             "helm/curfew/templates/poddisruptionbudget.yaml",
             "helm/curfew/templates/policies.yaml",
             "helm/curfew/templates/rbac.yaml",
+            "helm/curfew/templates/secret.yaml",
             "helm/curfew/templates/service.yaml",
             "helm/curfew/templates/serviceaccount.yaml",
             "helm/curfew/templates/tests/ready.yaml",

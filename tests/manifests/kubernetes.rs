@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use curfew::config::{ConfigSource, Environment};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::support::deployment::installed_path;
@@ -93,6 +96,20 @@ impl RenderedManifests {
             .unwrap_or_else(|| panic!("{kind}/{name} is not in the manifests"))
     }
 
+    /// Returns the configuration that the pod mounts.
+    fn configuration_text(&self) -> &str {
+        let name = self.config_map_name();
+        let config_map = self.find_object("ConfigMap", name);
+        config_map["data"]["curfew.yaml"].as_str().unwrap()
+    }
+
+    /// Returns the name of the ConfigMap that the pod mounts.
+    fn config_map_name(&self) -> &str {
+        let volumes = self.pod()["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|volume| volume["name"] == "config");
+        volume.unwrap()["configMap"]["name"].as_str().unwrap()
+    }
+
     fn pod(&self) -> &Value {
         &self.find_object("Deployment", "curfew")["spec"]["template"]["spec"]
     }
@@ -119,7 +136,7 @@ impl RenderedManifests {
     /// Asserts that the program accepts the configuration of the ConfigMap together with generated files for the
     /// Secret. Returns the effective configuration.
     fn assert_valid_configuration(&self) -> Value {
-        let text = self.find_object("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
+        let text = self.configuration_text();
         let secret = self.directory.path().join("secret");
         std::fs::create_dir(&secret).unwrap();
         let secret = secret.to_str().unwrap();
@@ -131,7 +148,7 @@ impl RenderedManifests {
         std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
         let path = self.directory.path().join("curfew.yaml");
         // Outside a pod, the files of a ServiceAccount are missing.
-        let text = text.unwrap().replace("/etc/curfew/secret", secret);
+        let text = text.replace("/etc/curfew/secret", secret);
         let text = text
             .replace(
                 "kubernetes:\n    enabled: true",
@@ -203,8 +220,8 @@ fn the_chart_is_valid() {
 #[test]
 fn optional_features_are_rendered() {
     let rendered = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
-    let config = rendered.find_object("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
-    assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
+    let config = rendered.configuration_text();
+    assert!(config.contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
     let effective = rendered.assert_valid_configuration();
     assert_eq!(effective["listen"]["admin"], "[::]:9188");
@@ -242,6 +259,120 @@ fn optional_features_are_rendered() {
     let container = &rendered.pod()["containers"][0];
     assert_eq!(container["env"][1]["name"], "CURFEW__LOG__FILTER");
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
+}
+
+/// During an upgrade, Kubernetes can start a pod of the old template. It must not get a configuration that names files
+/// which only the new template mounts. So a change that needs a new pod changes the name of the ConfigMap, and a rollback
+/// restores the name. The other changes keep the name, because Curfew reloads them.
+#[test]
+fn the_config_map_has_another_name_if_the_pods_must_change() {
+    let name = |values: &[&str]| {
+        let rendered = RenderedManifests::new(&stdout_of(render_chart(values)));
+        rendered.config_map_name().to_owned()
+    };
+    let trial = name(&["replicas=1"]);
+    let production = name(&PRODUCTION_VALUES);
+    assert_ne!(trial, production);
+    // The generated admin token is another one at each rendering.
+    assert_eq!(trial, name(&["replicas=1"]));
+    let changed = |value| name(&[PRODUCTION_VALUES[0], PRODUCTION_VALUES[1], value]);
+    let mut restart_keys = Vec::new();
+    for value in [
+        "config.listen.grpc=off",
+        "config.store.prefix=other",
+        "config.events.webhook_url=https://siem.example.com/",
+        "config.traces.otlp_url=https://collector.example.com/",
+        "config.log.format=human",
+        "config.shutdown_delay=9s",
+        "config.shutdown_timeout=9s",
+    ] {
+        assert_ne!(changed(value), production, "{value}");
+        let key = value.split_once('=').unwrap().0;
+        restart_keys.push(key.strip_prefix("config.").unwrap());
+    }
+    for value in [
+        "kubernetesPolicies.enabled=true",
+        "service.spoe=true",
+        "secret.existing=other",
+        "redis.password=true",
+        "env[0].name=A,env[0].value=b",
+        "envFrom[0].secretRef.name=other",
+        "extraVolumes[0].name=ca,extraVolumes[0].secret.secretName=ca",
+        "extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/ca",
+    ] {
+        assert_ne!(changed(value), production, "{value}");
+    }
+    for value in [
+        "config.policies.default.idle=5m",
+        "config.log.filter=debug",
+        "config.store.check_timeout=1s",
+        "config.sign_in.url=https://login.example.com/",
+        "replicas=5",
+        "image.tag=other",
+    ] {
+        assert_eq!(changed(value), production, "{value}");
+    }
+    // The page lists all keys that need a restart.
+    let page = include_str!("../../docs/configuration.md");
+    let (_, list) = page.split_once("**These keys need a restart:**").unwrap();
+    let list = list.split_once(". If").unwrap().0;
+    let documented: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert!(documented.len() >= 7, "{documented:?}");
+    for key in documented {
+        let is_tested = restart_keys.iter().any(|tested| tested.starts_with(key));
+        assert!(is_tested || key == "store.check_timeout", "{key}");
+    }
+}
+
+/// No pod of one overlay gets the configuration of another overlay.
+#[test]
+fn each_overlay_has_a_config_map_of_its_own() {
+    let names = OVERLAYS.map(|name| {
+        let rendered = RenderedManifests::new(&render_overlay(name));
+        rendered.config_map_name().to_owned()
+    });
+    assert_eq!(names, OVERLAYS.map(|name| format!("curfew-{name}")));
+}
+
+/// The trial needs no Secret of the operator. The admin token is in a generated Secret, because a log must not contain it.
+#[test]
+fn the_trial_has_a_generated_admin_token() {
+    let rendered = RenderedManifests::new(&stdout_of(render_chart(&["replicas=1"])));
+    let secret = rendered.find_object("Secret", "curfew-admin-token");
+    let read = |key: &str| {
+        let text = secret["data"][key].as_str().unwrap();
+        String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+    };
+    let token = read("admin-token");
+    assert!(
+        token.starts_with("cfwadmin_") && token.len() > 50,
+        "{token}"
+    );
+    let hash = Sha256::digest(&token);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(read("admin-token-hashes"), hash);
+    let volumes = rendered.pod()["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "secret");
+    let volume = &volume.unwrap()["secret"];
+    assert_eq!(volume["secretName"], "curfew-admin-token");
+    // The pod gets the hash, not the token.
+    let item = json!([{ "key": "admin-token-hashes", "path": "admin-token-hashes" }]);
+    assert_eq!(volume["items"], item);
+    let config = rendered.configuration_text();
+    assert!(!config.contains(&token), "{config}");
+    let effective = rendered.assert_valid_configuration();
+    let file = effective["admin"]["token_hashes_file"].as_str().unwrap();
+    assert!(file.ends_with("/admin-token-hashes"), "{file}");
+    for values in [
+        &PRODUCTION_VALUES[..],
+        &["replicas=1", "secret.existing=curfew"],
+        &["replicas=1", "kubernetesIdentity.enabled=true"],
+        &["replicas=1", "config.admin.kubernetes.enabled=true"],
+        &["replicas=1", "config.admin.token_hashes_file=/file"],
+    ] {
+        let rendered = RenderedManifests::new(&stdout_of(render_chart(values)));
+        assert!(rendered.objects_of_kind("Secret").is_empty(), "{values:?}");
+    }
 }
 
 /// By default, the admin API listens on the loopback address, so only processes in the pod can reach it.
@@ -566,9 +697,13 @@ fn the_notes_name_the_addresses_and_missing_settings() {
         trial_notes.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
         "{trial_notes}"
     );
+    assert!(
+        trial_notes.contains("kubectl --namespace auth get secret curfew-admin-token"),
+        "{trial_notes}"
+    );
     let production_notes = render_notes(&ALL_FEATURES);
     assert!(
-        !production_notes.contains("in memory"),
+        !production_notes.contains("in memory") && !production_notes.contains("admin token"),
         "{production_notes}"
     );
     assert!(

@@ -10,6 +10,7 @@
 use curfew_testkit as support;
 
 mod admission;
+mod caddy;
 mod configuration;
 mod container;
 mod deploy_file_coverage;

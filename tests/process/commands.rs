@@ -2,34 +2,29 @@
 
 use super::*;
 
-/// The test configures only the addresses of the listeners.
-#[tokio::test]
-async fn serve_needs_no_configuration_and_prints_the_first_steps() {
-    use std::io::Read;
-    let setup = Setup::memory()
+/// Returns settings with nothing but the addresses of the listeners.
+fn only_addresses() -> Setup {
+    Setup::memory()
         .unset("TOKEN__KEYS")
         .unset("ADMIN__TOKEN_HASHES")
         .unset("ADMIN__ALLOW_AGEING")
         .unset("LOG__FILTER")
-        .unset("LOG__FORMAT");
-    let mut process = setup
-        .command(&["serve"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .unset("LOG__FORMAT")
+}
+
+#[tokio::test]
+async fn serve_needs_no_configuration_and_shows_the_first_steps_on_a_terminal() {
+    use std::io::Read;
+    let mut process = only_addresses().command_on_a_terminal().spawn().unwrap();
     // The output ends with the curl line and an empty line.
     let mut stdout = process.stdout.take().unwrap();
     let mut banner = String::new();
-    while !banner.ends_with("'{\"subject\":\"alice\"}'\n\n") {
+    while !banner.ends_with("'{\"subject\":\"alice\"}'\r\n\r\n") {
         let mut byte = [0];
         assert_eq!(stdout.read(&mut byte).unwrap(), 1, "{banner}");
         banner.push(char::from(byte[0]));
     }
-    assert!(
-        banner.starts_with("curfew 0.1.0 is listening\n"),
-        "{banner}"
-    );
+    assert!(banner.contains("curfew 0.1.0 is listening\r\n"), "{banner}");
     let line = banner
         .lines()
         .find(|line| line.starts_with("  curl "))
@@ -51,19 +46,129 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
     assert_eq!(response.status(), 201);
     let created: Value = response.json().await.unwrap();
     assert_eq!(created["session"]["subject"], "alice");
-    support::signal(&process, "INT");
-    let output = process.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let log = to_text(&output.stderr);
+    press_ctrl_c(process);
+    let mut remaining = String::new();
+    stdout.read_to_string(&mut remaining).unwrap();
+    assert!(remaining.contains("stopped"), "{remaining}");
+    // A terminal also shows the log.
+    let token = header_value(parts[1]).replace("Bearer ", "");
     assert!(
-        log.contains("WARN") && log.contains("token.keys is not set"),
-        "{log}"
+        token.starts_with("cfwadmin_") && token.len() > 40,
+        "{token}"
     );
-    let admin_token = header_value(parts[1]);
-    assert!(
-        !log.contains(admin_token.trim_start_matches("Bearer ")),
-        "{log}"
-    );
+    assert_eq!((banner + &remaining).matches(&token).count(), 2);
+}
+
+/// Without a terminal, the output of a process becomes a log: of systemd, of a container, of a shell's redirection. No
+/// log contains an admin token.
+#[test]
+fn serve_shows_no_admin_token_without_a_terminal() {
+    for (format, has_banner) in [(None, true), (Some("human"), true), (Some("json"), false)] {
+        let mut setup = only_addresses();
+        if let Some(format) = format {
+            setup = setup.set("LOG__FORMAT", format);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [out, log] = ["out", "log"].map(|name| directory.path().join(name));
+        let mut process = setup
+            .command(&["serve"])
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+        while !read(&log).contains("started") {
+            assert_eq!(process.try_wait().unwrap(), None, "{}", read(&log));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        support::signal(&process, "TERM");
+        assert!(process.wait().unwrap().success());
+        let (out, log) = (read(&out), read(&log));
+        for text in ["token.keys is not set", "admin.token_hashes is not set"] {
+            assert_eq!(log.matches(text).count(), 1, "{log}");
+        }
+        assert!(!format!("{out}{log}").contains("cfwadmin_"), "{out}{log}");
+        assert_eq!(
+            out.contains("curfew 0.1.0 is listening\n"),
+            has_banner,
+            "{out}"
+        );
+        assert_eq!(out.is_empty(), !has_banner, "{out}");
+        assert_eq!(
+            log.contains("\"message\":\"listening\""),
+            !has_banner,
+            "{log}"
+        );
+    }
+}
+
+/// Curfew names the addresses that it listens on, not addresses to connect to.
+#[test]
+fn serve_names_the_addresses_that_it_listens_on() {
+    let setup = only_addresses()
+        .set("LISTEN__CHECK", "0.0.0.0:0")
+        .set("LISTEN__BROWSER", "[::]:0")
+        .set("LISTEN__ADMIN", "127.0.0.1:0,[::1]:0")
+        .set("LISTEN__SPOE", "127.0.0.1:0");
+    let expected = [
+        ("check", &["http://0.0.0.0:"][..]),
+        ("spoe", &["127.0.0.1:"]),
+        ("browser", &["http://[::]:"]),
+        ("admin", &["http://127.0.0.1:", "http://[::1]:"]),
+        ("ops", &["http://127.0.0.1:"]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("output");
+    for format in ["human", "json"] {
+        let output = std::fs::File::create(&file).unwrap();
+        let mut process = setup
+            .clone()
+            .set("LOG__FORMAT", format)
+            .command(&["serve"])
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let read = || std::fs::read_to_string(&file).unwrap();
+        while !read().contains("started") {
+            assert_eq!(process.try_wait().unwrap(), None, "{}", read());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        support::signal(&process, "TERM");
+        assert!(process.wait().unwrap().success());
+        let output = read();
+        for (name, urls) in expected {
+            let found: Vec<String> = match format {
+                "json" => output
+                    .lines()
+                    .map(|line| serde_json::from_str::<Value>(line).unwrap())
+                    .filter(|event| event["message"] == "listening" && event["listener"] == name)
+                    .map(|event| {
+                        assert_eq!(event["tls"], false);
+                        event["address"].as_str().unwrap().to_owned()
+                    })
+                    .collect(),
+                _ => {
+                    let line = output.lines().find_map(|line| {
+                        let (first, urls) = line.strip_prefix("  ")?.split_once(' ')?;
+                        (first == name).then_some(urls.trim_start())
+                    });
+                    let (urls, _) = line.unwrap().split_once("  ").unwrap();
+                    urls.split(", ").map(str::to_owned).collect()
+                }
+            };
+            assert_eq!(found.len(), urls.len(), "{output}");
+            for (found, url) in found.iter().zip(urls) {
+                let url = match format {
+                    "json" => url.trim_start_matches("http://"),
+                    _ => url,
+                };
+                assert!(found.starts_with(url), "{found}: {output}");
+                let port = found.rsplit(':').next().unwrap();
+                assert_ne!(port.parse::<u16>().unwrap(), 0);
+            }
+        }
+    }
 }
 
 #[tokio::test]

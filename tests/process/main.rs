@@ -36,7 +36,7 @@ use std::time::Duration;
 use curfew::clock::Stopwatch;
 use curfew::session::Timestamp;
 use serde_json::{Value, json};
-use support::curfew::{Setup, client};
+use support::curfew::{Setup, client, press_ctrl_c};
 use support::eventually;
 use support::redis::RedisServer;
 

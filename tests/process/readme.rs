@@ -1,9 +1,9 @@
 //! Runs each command of the README's one-minute trial, and compares the output with the README.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::support::curfew::Setup;
+use crate::support::curfew::{Setup, press_ctrl_c};
 use crate::to_text;
 
 /// A command of the README, and its output. In the output, `…` matches any text.
@@ -67,18 +67,16 @@ async fn the_commands_of_the_readme_work() {
     let setup = Setup::memory()
         .unset("ADMIN__TOKEN_HASHES")
         .unset("TOKEN__KEYS")
-        .set(key.strip_prefix("CURFEW__").unwrap(), value);
-    let mut process = setup
-        .command(&["serve"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .set(key.strip_prefix("CURFEW__").unwrap(), value)
+        .set("LOG__FORMAT", "human")
+        .set("LOG__FILTER", "error");
+    let mut process = setup.command_on_a_terminal().spawn().unwrap();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut banner = String::new();
     while !banner.contains("curl ") {
         assert_ne!(stdout.read_line(&mut banner).unwrap(), 0, "{banner}");
     }
+    let banner = banner.replace("\r\n", "\n");
     let find_line = |line: &str| banner.lines().find(|text| text.contains(line)).unwrap();
     let address = |name: &str| {
         let url = find_line(name).split_whitespace().nth(1).unwrap();
@@ -91,7 +89,11 @@ async fn the_commands_of_the_readme_work() {
         let pairs = documented.iter().zip(addresses);
         pairs.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
-    let expected = with_test_addresses(&serve.output);
+    // By default, Curfew listens on all addresses, and the admin API has a second address.
+    let mut output = serve.output.replace("http://[::]:", "http://127.0.0.1:");
+    assert_eq!(serve.output.matches("http://[::]:").count(), 4);
+    output = output.replacen(", http://[::1]:9188", "", 1);
+    let expected = with_test_addresses(&output);
     assert!(
         matches_pattern(&expected, &without_repeated_spaces(&banner)),
         "{banner}"
@@ -116,6 +118,5 @@ async fn the_commands_of_the_readme_work() {
         step_count += 1;
     }
     assert_eq!(step_count, 3);
-    process.kill().unwrap();
-    process.wait().unwrap();
+    press_ctrl_c(process);
 }

@@ -340,7 +340,7 @@ async fn a_reload_loses_no_request_and_no_session() {
 /// A reload changes the log level, but not the log format.
 #[tokio::test]
 async fn the_log_level_can_change_and_change_back() {
-    let file = ConfigFile::new("log: {filter: warn}\n");
+    let file = ConfigFile::new("log: {filter: \"warn,curfew::cli::serve=info\"}\n");
     let curfew = file.setup().unset("LOG__FILTER").start();
     let has_debug_lines = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
     curfew.check_with_cookie("").await;

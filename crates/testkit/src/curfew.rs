@@ -1,9 +1,10 @@
 //! Runs the real program, and calls its admin API.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use curfew::AdminToken;
 use curfew::credential::SigningKey;
@@ -120,6 +121,22 @@ impl Setup {
         command
     }
 
+    /// Returns a command that runs `curfew serve` with these settings on a terminal. The output of the command is what the
+    /// terminal shows, and its input is the keyboard: see [`press_ctrl_c`].
+    pub fn command_on_a_terminal(&self) -> Command {
+        let mut command = Command::new("/usr/bin/script");
+        let serve = format!("exec {} serve", crate::program_path().display());
+        command
+            .args(["--quiet", "--flush", "--return", "--command", &serve])
+            .arg("/dev/null")
+            .env_clear()
+            .envs(&self.settings)
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+    }
+
     /// Declares with `curfew migrate --new-store` that the store is new and has lost no data. Otherwise, Curfew would
     /// accept no JSON Web Token of an earlier sign-in.
     pub fn declare_redis_new(&self) {
@@ -130,31 +147,38 @@ impl Setup {
 
     /// Starts Curfew and waits until it listens.
     pub fn start(&self) -> Curfew {
-        // The log goes to a file, so that a test can read each line as soon as Curfew has written it. If the log went
-        // through a pipe, the reader of the pipe could be late.
+        // The output goes to files, so that a test can read each line as soon as Curfew has written it. If the output
+        // went through a pipe, the reader of the pipe could be late.
+        let banner = tempfile::NamedTempFile::new().unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
-        let mut process = self
-            .command(&["serve"])
-            .stdout(Stdio::piped())
+        let mut command = self.command(&["serve"]);
+        if let Some(filter) = self.settings.get("CURFEW__LOG__FILTER") {
+            // The log has the addresses.
+            command.env(
+                "CURFEW__LOG__FILTER",
+                format!("{filter},curfew::cli::serve=info"),
+            );
+        }
+        let mut process = command
+            .stdout(banner.reopen().unwrap())
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut banner = String::new();
-        while !banner.contains("\n  ops ") {
-            if stdout.read_line(&mut banner).unwrap() == 0 {
-                let status = process.wait().unwrap();
-                panic!("curfew exited: {status}\n{banner}\n{}", read_log(&log));
+        let addresses = loop {
+            let exited = process.try_wait().unwrap();
+            if let Some(addresses) = Addresses::of_log(&read_text(&log)) {
+                break addresses;
             }
-        }
-        let address = |name: &str| {
-            let line = banner
-                .lines()
-                .find(|line| line.trim_start().starts_with(name));
-            let url = line?.split_whitespace().nth(1).unwrap();
-            let (_, address) = url.split_once("://").unwrap_or(("", url));
-            Some(address.parse().unwrap())
+            if let Some(addresses) = Addresses::of_banner(&read_text(&banner)) {
+                break addresses;
+            }
+            if let Some(status) = exited {
+                let (banner, log) = (read_text(&banner), read_text(&log));
+                panic!("curfew exited: {status}\n{banner}\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
         };
+        let address = |name: &str| addresses.0.get(name).copied();
         Curfew {
             check: address("check").unwrap(),
             grpc: address("grpc"),
@@ -170,6 +194,61 @@ impl Setup {
     }
 }
 
+/// Stops the process of [`Setup::command_on_a_terminal`], and waits until it has stopped.
+pub fn press_ctrl_c(mut process: Child) {
+    let mut keyboard = process.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let status = process.wait().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// The first address of each listener.
+struct Addresses(BTreeMap<String, SocketAddr>);
+
+impl Addresses {
+    /// Reads the addresses from a log in JSON. Returns `None` until the log has all of them.
+    fn of_log(log: &str) -> Option<Self> {
+        let mut addresses = BTreeMap::new();
+        let mut has_started = false;
+        for line in log.lines() {
+            let Ok(event) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            if event["message"] == "listening" {
+                let name = event["listener"].as_str().unwrap().to_owned();
+                let address = event["address"].as_str().unwrap();
+                addresses.entry(name).or_insert(reachable_address(address));
+            }
+            has_started |= event["message"] == "started";
+        }
+        (has_started && !addresses.is_empty()).then_some(Self(addresses))
+    }
+
+    /// Reads the addresses from the lines that Curfew prints if the log is not JSON. Returns `None` until all lines are
+    /// there.
+    fn of_banner(banner: &str) -> Option<Self> {
+        let (lines, _) = banner.split_once("\n  ops ")?;
+        let lines = &banner[..lines.len() + 1 + banner[lines.len() + 1..].find('\n')?];
+        let addresses = lines.lines().filter_map(|line| {
+            let (name, urls) = line.strip_prefix("  ")?.split_once(' ')?;
+            let url = urls.split_whitespace().next().unwrap();
+            let url = url.trim_end_matches(',');
+            let (_, address) = url.split_once("://").unwrap_or(("", url));
+            Some((name.to_owned(), reachable_address(address)))
+        });
+        Some(Self(addresses.collect()))
+    }
+}
+
+/// Returns the address to connect to, if Curfew listens on this address.
+fn reachable_address(address: &str) -> SocketAddr {
+    let mut address: SocketAddr = address.parse().unwrap();
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
 /// Creates an HTTP client that follows no redirects and uses no proxy.
 pub fn client() -> reqwest::Client {
     super::tls::install_provider();
@@ -180,8 +259,8 @@ pub fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn read_log(log: &tempfile::NamedTempFile) -> String {
-    String::from_utf8_lossy(&std::fs::read(log.path()).unwrap()).into_owned()
+fn read_text(file: &tempfile::NamedTempFile) -> String {
+    String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()
 }
 
 /// A running Curfew.
@@ -327,7 +406,7 @@ impl Curfew {
 
     /// Returns the log so far.
     pub fn log(&self) -> String {
-        read_log(&self.log)
+        read_text(&self.log)
     }
 
     /// Returns the audit events of one kind.
