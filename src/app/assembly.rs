@@ -10,6 +10,7 @@ use crate::check::{Checker, Observers, StreamRegistry};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignInRedirect};
+use crate::credential::jwt::LogoutScope;
 use crate::credential::{CredentialExtractor, KeyRing, NamedToken};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
@@ -366,6 +367,10 @@ impl ProcessState {
                 Some(source) => {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     source.issuer.audiences.extend(audiences);
+                    // If one of the two configurations requires it, each notice ends all sessions of the subject.
+                    if issuer.issuer.logout_scope == LogoutScope::User {
+                        source.issuer.logout_scope = LogoutScope::User;
+                    }
                 }
                 None => logout_issuers.push(
                     self.create_jwt_source(issuer)

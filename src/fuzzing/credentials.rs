@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::{parse_headers, split_head_and_body};
 use crate::credential::delegated::{DelegatedService, SessionKey};
-use crate::credential::jwt::{ClaimNames, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
+use crate::credential::jwt::{
+    ClaimNames, Issuer, KeySet, LogoutScope, looks_like_a_jwt, unverified_issuer,
+};
 use crate::credential::{
     CredentialExtractor, JwtLocations, KeyRing, PresentedCredential, SigningKey, cookie_values,
 };
@@ -113,6 +115,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
             typ: None,
             leeway: Duration::from_secs(60),
             accepts_iat: true,
+            logout_scope: LogoutScope::default(),
             claims: ClaimNames {
                 session: vec!["sid".to_owned()],
                 subject: "sub".to_owned(),

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl};
 use crate::credential::JwtLocations;
+use crate::credential::jwt::LogoutScope;
 use crate::policy::{Contract, Rules};
 use crate::session::{DenyReason, State, Verdict};
 use crate::store::SessionStore;
@@ -224,6 +225,38 @@ async fn all_sessions_of_a_subject_end_and_a_later_session_stays_live() {
     assert_eq!(response.status(), StatusCode::OK);
     let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
     assert_eq!(fresh, Verdict::Allow);
+}
+
+/// With the scope `user`, a notice about one session also ends the sessions that the provider no longer has.
+#[tokio::test]
+async fn with_the_scope_user_a_notice_about_one_session_ends_all_sessions_of_the_subject() {
+    for (scope, other_session) in [
+        (LogoutScope::Session, Verdict::Allow),
+        (LogoutScope::User, REVOKED),
+    ] {
+        let service = Fixture::with_endpoints(|logouts| {
+            logouts.issuers[0].issuer.logout_scope = scope;
+        });
+        for (sub, sid) in [("alice", "s-1"), ("alice", "s-2"), ("bob", "s-3")] {
+            let verdict = service.use_session(sub, sid, Duration::ZERO).await;
+            assert_eq!(verdict, Verdict::Allow);
+        }
+        service.bench.set_time_after_start(MINUTE);
+        let claims = json!({ "sub": "alice", "sid": "s-1" });
+        let token = service.logout_token("l-1", MINUTE, &claims);
+        assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+        for (sub, sid, verdict) in [
+            ("alice", "s-1", REVOKED),
+            ("alice", "s-2", other_session),
+            ("bob", "s-3", Verdict::Allow),
+        ] {
+            let found = service.use_session(sub, sid, Duration::ZERO).await;
+            assert_eq!(found, verdict, "{scope:?} {sub} {sid}");
+        }
+        service.bench.set_time_after_start(2 * MINUTE);
+        let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
+        assert_eq!(fresh, Verdict::Allow, "{scope:?}");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::config::schema_types;
 use crate::config::section::Section;
 use crate::config::text::{TextList, public_url};
 use crate::credential::JwtLocations;
-use crate::credential::jwt::{ClaimNames, Issuer, KeySet};
+use crate::credential::jwt::{ClaimNames, Issuer, KeySet, LogoutScope};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, JwksLocation, KeySource};
 use crate::policy::Policies;
 
@@ -74,6 +74,9 @@ pub struct RawIssuer {
     /// `auth_time` are rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_iat: Option<String>,
+    /// The sessions that end after a logout notice with `sid` and `sub`: `session` for the sessions that belong to this
+    /// session of the issuer, `user` for all sessions of the subject.
+    pub logout_scope: String,
     /// The claim with the subject.
     pub subject_claim: String,
     /// The claim with the subject's groups.
@@ -113,6 +116,7 @@ impl Default for RawIssuer {
             leeway: "30s".to_owned(),
             session_claims: texts(&["sid"]),
             accept_iat: None,
+            logout_scope: LogoutScope::default().as_str().to_owned(),
             subject_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             email_claim: "email".to_owned(),
@@ -236,6 +240,20 @@ pub(super) fn parse_algorithms(
     algorithms
 }
 
+/// Parses which sessions end after a logout notice with `sid` and `sub`.
+pub(super) fn parse_logout_scope(
+    key: &str,
+    text: &str,
+    mistakes: &mut Mistakes,
+) -> Valid<LogoutScope> {
+    let scope = match text {
+        "session" => Ok(LogoutScope::Session),
+        "user" => Ok(LogoutScope::User),
+        _ => Err("must be `session` or `user`"),
+    };
+    mistakes.record_error(key, scope)
+}
+
 /// The settings for key fetches that apply to every issuer.
 struct FetchDefaults {
     freshness: Freshness,
@@ -275,6 +293,7 @@ fn parse_issuer(
     }
     let min = Duration::ZERO;
     let leeway = mistakes.parse_duration(&key("leeway"), &raw.leeway, min, HOUR / 6);
+    let logout_scope = parse_logout_scope(&key("logout_scope"), &raw.logout_scope, mistakes);
     let policy = parse_home_policy(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = parse_key_source(name, raw, defaults, mistakes);
     Ok(IssuerSettings {
@@ -286,6 +305,7 @@ fn parse_issuer(
             typ: raw.typ.clone(),
             leeway: leeway?,
             accepts_iat: raw.accept_iat.is_some(),
+            logout_scope: logout_scope?,
             claims: ClaimNames {
                 session: raw.session_claims.0.clone(),
                 subject: raw.subject_claim.clone(),

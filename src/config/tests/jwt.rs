@@ -1,6 +1,7 @@
 //! JSON Web Tokens of identity providers.
 
 use super::*;
+use crate::credential::jwt::LogoutScope;
 use crate::jwks::JwksLocation;
 use crate::jwks::KeySource;
 
@@ -46,6 +47,11 @@ fn issuer_settings_are_read() {
         "{{issuers: {{main: {{{ISSUER_YAML}, accept_iat: tokens are never refreshed}}}}}}"
     ));
     assert!(accepting.issuers[0].issuer.accepts_iat);
+    assert_eq!(main.issuer.logout_scope, LogoutScope::Session);
+    let user = load_jwt(&format!(
+        "{{issuers: {{main: {{{ISSUER_YAML}, logout_scope: user}}}}}}"
+    ));
+    assert_eq!(user.issuers[0].issuer.logout_scope, LogoutScope::User);
     assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
     let KeySource::Fetched(settings) = &main.keys else {
         panic!("the keys should be fetched");
@@ -83,6 +89,10 @@ fn mistakes_in_jwt_settings_are_reported() {
         (
             &format!("{{issuers: {{m: {{{ISSUER_YAML}, accept_iat: ' '}}}}}}"),
             "jwt.issuers.m.accept_iat = \" \": must give the reason",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}, logout_scope: all}}}}}}"),
+            "jwt.issuers.m.logout_scope = \"all\": must be `session` or `user`",
         ),
         (
             &format!("{{issuers: {{m: {{{ISSUER_YAML}, jwks_url: /jwks}}}}}}"),

@@ -22,4 +22,4 @@ pub use id_token::{ProviderSignIn, VerifiedIdToken};
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, LogoutTarget, Notice};
 pub use refresh::RefreshResult;
-pub use verify::{ClaimNames, Issuer, VerifiedJwt, looks_like_a_jwt};
+pub use verify::{ClaimNames, Issuer, LogoutScope, VerifiedJwt, looks_like_a_jwt};

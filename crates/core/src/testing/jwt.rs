@@ -12,7 +12,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-use crate::credential::jwt::{ClaimNames, Issuer, KeySet};
+use crate::credential::jwt::{ClaimNames, Issuer, KeySet, LogoutScope};
 
 /// The issuer of the test tokens: their `iss` claim.
 pub const ISSUER: &str = "https://id.example.com/realms/main";
@@ -139,6 +139,7 @@ pub fn issuer() -> Issuer {
         typ: None,
         leeway: Duration::ZERO,
         accepts_iat: false,
+        logout_scope: LogoutScope::default(),
         claims: ClaimNames {
             session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),

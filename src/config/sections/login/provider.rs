@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::schema_types;
-use crate::config::sections::jwt::parse_algorithms;
+use crate::config::sections::jwt::{parse_algorithms, parse_logout_scope};
 use crate::config::sections::policy::parse_home_policy;
 use crate::config::text::{TextList, public_url};
-use crate::credential::jwt::{ClaimNames, Issuer};
+use crate::credential::jwt::{ClaimNames, Issuer, LogoutScope};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, JwksLocation, KeySource};
 use crate::login::ProviderSettings;
 use crate::policy::Policies;
@@ -41,6 +41,9 @@ pub struct RawProvider {
     /// The clock-skew leeway for the times in a token.
     #[schemars(with = "schema_types::Duration")]
     pub leeway: String,
+    /// The sessions that end after a logout notice with `sid` and `sub`: `session` for the sessions that belong to this
+    /// session of the provider, `user` for all sessions of the subject.
+    pub logout_scope: String,
     /// The claim with the subject.
     pub subject_claim: String,
     /// The claim with the subject's groups.
@@ -67,6 +70,7 @@ impl Default for RawProvider {
             scopes: texts(&["profile", "email"]),
             algorithms: texts(&["RS256"]),
             leeway: "30s".to_owned(),
+            logout_scope: LogoutScope::default().as_str().to_owned(),
             subject_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             email_claim: "email".to_owned(),
@@ -116,6 +120,7 @@ impl RawProvider {
         let authorities = mistakes.read_optional_file(&key("ca_file"), self.ca_file.as_deref());
         let leeway =
             mistakes.parse_duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
+        let logout_scope = parse_logout_scope(&key("logout_scope"), &self.logout_scope, mistakes);
         let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         let (issuer, authorities) = (issuer?, authorities?);
         Ok(ProviderSettings {
@@ -130,6 +135,7 @@ impl RawProvider {
                     // This setting applies only to tokens that clients present as credentials. A sign-in checks
                     // `auth_time` itself.
                     accepts_iat: false,
+                    logout_scope: logout_scope?,
                     claims: ClaimNames {
                         session: vec!["sid".to_owned()],
                         subject: self.subject_claim.clone(),

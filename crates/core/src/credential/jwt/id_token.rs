@@ -148,7 +148,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::credential::jwt::ClaimNames;
+    use crate::credential::jwt::{ClaimNames, LogoutScope};
     use crate::testing::jwt::{SigningKey, key_set};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -163,6 +163,7 @@ mod tests {
             typ: None,
             leeway: Duration::from_secs(30),
             accepts_iat: false,
+            logout_scope: LogoutScope::default(),
             claims: ClaimNames {
                 session: vec!["sid".to_owned()],
                 subject: subject_claim.to_owned(),

@@ -6,7 +6,7 @@ mod security_event;
 use serde_json::{Map, Value};
 
 use super::error::InvalidJwt;
-use super::verify::Issuer;
+use super::verify::{Issuer, LogoutScope};
 use crate::session::{Subject, Timestamp};
 
 /// A verified notice of an issuer.
@@ -60,23 +60,25 @@ impl InvalidNotice {
 }
 
 impl Issuer {
-    /// Returns the sessions that a notice ends, according to its `sub` and its `sid`. `None` if the notice has neither
-    /// of the two claims.
+    /// Returns the sessions that a notice ends, according to its `sub`, its `sid` and the scope of logouts. `None` if the
+    /// notice has neither of the two claims.
     pub(super) fn logout_target(
         &self,
         subject: Option<&str>,
         sid: Option<&str>,
     ) -> Option<LogoutTarget> {
-        let name = match (sid, subject) {
-            (Some(sid), _) => self.provider_session_subject(sid),
-            (None, Some(subject)) => self.provider_user_subject(subject),
-            (None, None) => return None,
+        let (name, is_single_session) = match (sid, subject, self.logout_scope) {
+            (Some(_), Some(subject), LogoutScope::User) | (None, Some(subject), _) => {
+                (self.provider_user_subject(subject), false)
+            }
+            (Some(sid), _, _) => (self.provider_session_subject(sid), true),
+            (None, None, _) => return None,
         };
         // If Curfew reads the subject from a claim other than `sub`, `sub` does not identify the subject.
         let subject = subject.filter(|_| self.claims.subject == "sub");
         Some(LogoutTarget {
             name,
-            is_single_session: sid.is_some(),
+            is_single_session,
             subject: subject.and_then(|subject| Subject::new(subject).ok()),
         })
     }

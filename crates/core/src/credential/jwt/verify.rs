@@ -29,8 +29,31 @@ pub struct Issuer {
     /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. With
     /// this setting, a refreshed token could start an ended session again, because it has a newer `iat`.
     pub accepts_iat: bool,
+    /// The sessions that end after a notice that identifies a session and its subject.
+    pub logout_scope: LogoutScope,
     /// The names of the claims that Curfew reads.
     pub claims: ClaimNames,
+}
+
+/// The sessions that end after a notice that identifies a session of the provider and its subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// The sessions that belong to this session of the provider.
+    #[default]
+    Session,
+    /// All sessions of the subject.
+    User,
+}
+
+impl LogoutScope {
+    /// Returns the name of the value in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::User => "user",
+        }
+    }
 }
 
 /// The names of the claims that Curfew reads, as dotted paths.

@@ -90,6 +90,45 @@ fn identifies_the_ended_sessions() {
     }
 }
 
+#[test]
+fn the_scope_decides_what_a_notice_with_a_session_and_a_subject_ends() {
+    let (session, alice) = (
+        issuer().provider_session_subject("s-1"),
+        issuer().provider_user_subject("alice"),
+    );
+    for (scope, subject, sid, expected) in [
+        (
+            LogoutScope::Session,
+            Some("alice"),
+            Some("s-1"),
+            (&session, true),
+        ),
+        (LogoutScope::Session, Some("alice"), None, (&alice, false)),
+        (LogoutScope::Session, None, Some("s-1"), (&session, true)),
+        (
+            LogoutScope::User,
+            Some("alice"),
+            Some("s-1"),
+            (&alice, false),
+        ),
+        (LogoutScope::User, Some("alice"), None, (&alice, false)),
+        (LogoutScope::User, None, Some("s-1"), (&session, true)),
+    ] {
+        let issuer = Issuer {
+            logout_scope: scope,
+            ..issuer()
+        };
+        let target = issuer.logout_target(subject, sid).unwrap();
+        assert_eq!(
+            (&target.name, target.is_single_session),
+            expected,
+            "{scope:?} {subject:?} {sid:?}"
+        );
+        assert_eq!(target.subject.as_ref().map(Subject::as_str), subject);
+    }
+    assert_eq!(issuer().logout_target(None, None), None);
+}
+
 /// See OpenID Connect Back-Channel Logout 1.0, section 2.6.
 #[test]
 fn rejects_invalid_logout_tokens() {

@@ -25,6 +25,7 @@ fn issuer() -> Issuer {
         typ: None,
         leeway: Duration::from_secs(30),
         accepts_iat: true,
+        logout_scope: LogoutScope::default(),
         claims: ClaimNames {
             session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),
