@@ -17,27 +17,31 @@ pub fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<Head
 }
 
 /// Whether a header of the answer to a check belongs to the identity.
-fn is_identity(name: &HeaderName) -> bool {
+pub(super) fn is_identity(name: &HeaderName) -> bool {
     *name != CACHE_CONTROL && *name != SET_COOKIE
 }
 
-/// Removes every header whose name an application could take for one of `names`. Some servers and frameworks treat `_`
-/// and `-` in header names alike.
+/// Removes every header whose name an application could take for one of `names`. See [`is_spelling_of`].
 pub fn remove_spellings<'a>(headers: &mut HeaderMap, names: impl Iterator<Item = &'a HeaderName>) {
-    let names: Vec<String> = names.map(spelling_of).collect();
-    let found: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| names.contains(&spelling_of(name)))
-        .cloned()
-        .collect();
+    let names: Vec<&HeaderName> = names.collect();
+    let found = headers.keys().filter(|found| {
+        let mut names = names.iter();
+        names.any(|name| is_spelling_of(found, name))
+    });
+    let found: Vec<HeaderName> = found.cloned().collect();
     for name in found {
         headers.remove(name);
     }
 }
 
-/// The common form of all spellings of a header name.
-fn spelling_of(name: &HeaderName) -> String {
-    name.as_str().replace('_', "-")
+/// Whether an application could take the name of one header for the name of the other. CGI (RFC 3875, section 4.1.18) and
+/// frameworks replace characters of a name with underscores: `X-Session-User`, `X_Session_User` and `X.Session.User` then
+/// have one name.
+pub(super) fn is_spelling_of(found: &HeaderName, name: &HeaderName) -> bool {
+    let (found, name) = (found.as_str().as_bytes(), name.as_str().as_bytes());
+    let is_replaced = |byte: &u8| !byte.is_ascii_alphanumeric();
+    let mut pairs = found.iter().zip(name);
+    found.len() == name.len() && pairs.all(|(a, b)| a == b || (is_replaced(a) && is_replaced(b)))
 }
 
 #[cfg(test)]
@@ -51,7 +55,9 @@ mod tests {
             ("x-session-user", "a"),
             ("X_Session_User", "b"),
             ("x-session_user", "c"),
-            ("x-session-users", "d"),
+            ("x.session~user", "d"),
+            ("x-session-users", "e"),
+            ("x-sessionsuser", "f"),
         ] {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
@@ -67,7 +73,11 @@ mod tests {
         left.sort_unstable();
         assert_eq!(
             left,
-            [("x-session-user", "alice"), ("x-session-users", "d")]
+            [
+                ("x-session-user", "alice"),
+                ("x-session-users", "e"),
+                ("x-sessionsuser", "f"),
+            ]
         );
     }
 }

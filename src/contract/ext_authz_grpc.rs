@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
@@ -29,6 +29,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::Contracts;
+use super::allowed::{is_identity, is_spelling_of};
 use super::reply::{ReplyForm, build_reply};
 use crate::admission::{ConcurrencyLimit, Permit};
 use crate::check::{
@@ -191,7 +192,7 @@ impl ExtAuthz {
         };
         let outcome = contracts.check_with_permit(permit, &request).await;
         let reply = build_reply(&contracts, &request, &outcome, ReplyForm::Complete);
-        check_response(&outcome, reply)
+        check_response(&outcome, reply, &headers)
     }
 }
 
@@ -261,7 +262,12 @@ fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOrigin
     Ok(headers)
 }
 
-pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
+/// Builds the answer. `client_headers` are the headers of the original request.
+pub(super) fn check_response(
+    outcome: &Outcome,
+    reply: Response<String>,
+    client_headers: &HeaderMap,
+) -> wire::CheckResponse {
     let (head, body) = reply.into_parts();
     let allowed = head.status == http::StatusCode::OK;
     let code = match outcome.verdict {
@@ -273,11 +279,9 @@ pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // These headers go to the application. Leave out `Cache-Control`, which is only for the proxy, and the
-            // cookies, which go to the client (below).
-            headers: header_options(&head.headers, |name| {
-                *name != CACHE_CONTROL && *name != SET_COOKIE
-            }),
+            // These headers go to the application. The cookies go to the client (below).
+            headers: header_options(&head.headers, is_identity),
+            headers_to_remove: other_spellings(client_headers, &head.headers),
             response_headers_to_add: header_options(&head.headers, |name| *name == SET_COOKIE)
                 .into_iter()
                 .map(as_append)
@@ -300,6 +304,18 @@ pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire
         dynamic_metadata: Some(dynamic_metadata(outcome)),
         http_response: Some(http_response),
     }
+}
+
+/// Returns the names of the client's headers that an application could take for a header of the identity. The header with the
+/// same name is not one of them, because the answer replaces it.
+fn other_spellings(client_headers: &HeaderMap, answer: &HeaderMap) -> Vec<Bytes> {
+    let found = client_headers.keys().filter(|found| {
+        let mut identity = answer.keys().filter(|name| is_identity(name));
+        !answer.contains_key(*found) && identity.any(|name| is_spelling_of(found, name))
+    });
+    found
+        .map(|name| Bytes::copy_from_slice(name.as_str().as_bytes()))
+        .collect()
 }
 
 /// Builds options that replace the request's headers of the same name, even if the new value is empty. If a name

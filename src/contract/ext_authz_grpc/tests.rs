@@ -113,6 +113,35 @@ async fn allow_replaces_identity_headers_and_sets_metadata() {
     assert_eq!(kind("absolute_remaining"), Kind::NumberValue(28_740.0));
 }
 
+/// An application could take these headers for the identity.
+#[tokio::test]
+async fn other_spellings_of_the_identity_are_removed() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let headers = [
+        ("cookie", &*cookie),
+        ("x-session-user", "root"),
+        ("x_session_user", "root"),
+        ("x.session.groups", "root"),
+        ("x-session~id", "root"),
+        ("x-session-users", "a"),
+    ];
+    for allowed in [&headers[..], &headers[..3]] {
+        let response = send_check(&fixture, http_request("GET", allowed), None).await;
+        let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
+            panic!("not allowed: {response:?}");
+        };
+        assert_eq!(header_values(&ok.headers)["x-session-user"], "alice");
+        let mut removed = ok.headers_to_remove.clone();
+        removed.sort_unstable();
+        let expected: &[&str] = match allowed.len() {
+            3 => &["x_session_user"],
+            _ => &["x-session~id", "x.session.groups", "x_session_user"],
+        };
+        assert_eq!(removed, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_denial_is_complete_and_never_ok() {
     let fixture = Fixture::new().await;

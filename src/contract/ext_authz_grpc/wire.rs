@@ -133,6 +133,8 @@ pub struct HttpStatus {
 pub struct OkHttpResponse {
     #[prost(message, repeated, tag = "2")]
     pub headers: Vec<HeaderValueOption>,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub headers_to_remove: Vec<Bytes>,
     #[prost(message, repeated, tag = "6")]
     pub response_headers_to_add: Vec<HeaderValueOption>,
 }

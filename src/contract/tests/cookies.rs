@@ -45,7 +45,8 @@ fn set_cookies(
             .collect()
     };
     let complete_reply = || build_reply(contracts, request, outcome, ReplyForm::Complete);
-    let grpc = ext_authz_grpc::check_response(outcome, complete_reply()).encode_to_vec();
+    let grpc = ext_authz_grpc::check_response(outcome, complete_reply(), &HeaderMap::new())
+        .encode_to_vec();
     let variables = spoe::variable_actions(contracts, outcome, &complete_reply());
     [
         http_values(ReplyForm::StatusOnly),
