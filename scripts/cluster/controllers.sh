@@ -3,8 +3,8 @@
 set -euo pipefail
 
 definitions=target/cluster/definitions
-roles() { # of Traefik's documentation
-  awk -v RS='---\n' '/kind: ClusterRole\n/ { print RS $0 }' "$definitions/traefik/kubernetes-$1-rbac.yml"
+roles() { # of a controller's documentation
+  awk -v RS='---\n' '/kind: ClusterRole\n/ { print RS $0 }' "$definitions/$1"
 }
 account() { # controller, roles
   kubectl create --namespace controllers serviceaccount "$1"
@@ -16,7 +16,7 @@ account() { # controller, roles
 {
   kubectl create namespace controllers
   for kind in crd gateway ingress-nginx; do
-    roles "$kind" | kubectl apply -f -
+    roles "traefik/kubernetes-$kind-rbac.yml" | kubectl apply -f -
   done
   account traefik traefik-ingress-controller gateway-role traefik-ingress-nginx-controller
   kubectl apply -f - <<'END'
@@ -53,6 +53,8 @@ metadata: { name: traefik }
 spec: { controllerName: traefik.io/gateway-controller }
 END
   account haproxy-ingress haproxy-ingress
+  roles contour/02-role-contour.yaml | kubectl apply -f -
+  account contour contour
 } >"$run/log/controllers" 2>&1
 
 # Envoy Gateway runs the Envoy of the tests as a process of this machine.

@@ -6,7 +6,8 @@ set -euo pipefail
 definitions=target/cluster/definitions
 # Of Traefik, the other files are roles.
 kubectl apply --server-side -f "$definitions/gateway-api" -f "$definitions/envoy-gateway" -f "$definitions/istio" \
-  -f "$definitions/prometheus" -f "$definitions/traefik/kubernetes-crd-definition-v1.yml" >/dev/null
+  -f "$definitions/prometheus" -f "$definitions/traefik/kubernetes-crd-definition-v1.yml" \
+  -f "$definitions/contour/01-crds.yaml" >/dev/null
 kubectl create namespace curfew
 kubectl create --namespace curfew serviceaccount curfew
 for file in crds roles; do

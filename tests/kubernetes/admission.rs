@@ -110,6 +110,19 @@ fn teams_cannot_switch_the_check_off() {
         ),
         "curfew"
     ));
+    let proxy = |policy: Value| {
+        let route = json!({ "authPolicy": policy, "services": [{ "name": "crm", "port": 80 }] });
+        json!({
+            "apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy",
+            "metadata": { "name": "crm", "namespace": NAMESPACE }, "spec": { "routes": [route] },
+        })
+        .to_string()
+    };
+    dry_run(&proxy(json!({ "context": { "policy": "payments" } }))).unwrap();
+    assert!(is_refused(
+        &proxy(json!({ "disabled": true })),
+        "authPolicy"
+    ));
 }
 
 #[test]

@@ -657,14 +657,48 @@ fn security_policies_without_the_check_are_refused() {
     }
 }
 
+#[test]
+fn routes_of_contour_without_the_check_are_refused() {
+    let route = |policy: Value| json!({ "routes": [{}, { "authPolicy": policy }] });
+    for (spec, is_refused) in [
+        (json!({}), false),
+        (
+            json!({ "virtualhost": { "fqdn": "crm.example.com" } }),
+            false,
+        ),
+        (route(json!({})), false),
+        (route(json!({ "disabled": false })), false),
+        (route(json!({ "context": { "policy": "payments" } })), false),
+        (route(json!({ "disabled": true })), true),
+        (json!({ "tcpproxy": { "services": [] } }), true),
+        (
+            json!({ "virtualhost": { "authorization": { "extensionRef": { "name": "other" } } } }),
+            true,
+        ),
+        (
+            json!({ "virtualhost": { "authorization": { "authPolicy": { "disabled": true } } } }),
+            true,
+        ),
+    ] {
+        let proxy = json!({ "kind": "HTTPProxy", "metadata": { "name": "crm" }, "spec": spec });
+        let found = refusals(CHECKS, "curfew-checks", &create(proxy));
+        assert_eq!(!found.is_empty(), is_refused, "{spec}: {found:?}");
+    }
+}
+
 /// The files that attach the check work together with the policy that protects it.
 #[test]
 fn the_files_for_teams_pass_the_policy() {
-    for (file, name) in [
-        ("deploy/nginx/ingress.yaml", "application"),
-        ("deploy/traefik/ingress-nginx.yaml", "application-traefik"),
+    for (file, kind, name) in [
+        ("deploy/nginx/ingress.yaml", "Ingress", "application"),
+        (
+            "deploy/traefik/ingress-nginx.yaml",
+            "Ingress",
+            "application-traefik",
+        ),
+        ("deploy/contour/contour.yaml", "HTTPProxy", "application"),
     ] {
-        let object = read_document(file, "Ingress", name);
+        let object = read_document(file, kind, name);
         let found = refusals(CHECKS, "curfew-checks", &create(object));
         assert!(found.is_empty(), "{file}: {found:?}");
     }
@@ -692,6 +726,7 @@ fn the_files_for_teams_pass_the_policy() {
             "SecurityPolicy",
             "curfew-browser",
         ),
+        ("deploy/contour/contour.yaml", "HTTPProxy", "curfew-browser"),
     ] {
         let object = read_document(file, kind, name);
         let namespace = object["metadata"]["namespace"].as_str().unwrap();

@@ -27,6 +27,8 @@ const SCHEMAS = {
   "security.istio.io/v1": "@kubernetes-models/istio/security.istio.io/v1",
   "gateway.networking.k8s.io/v1": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
   "gateway.networking.k8s.io/v1beta1": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1beta1",
+  "projectcontour.io/v1": "@kubernetes-models/contour/projectcontour.io/v1",
+  "projectcontour.io/v1alpha1": "@kubernetes-models/contour/projectcontour.io/v1alpha1",
   "gateway.envoyproxy.io/v1alpha1": "@kubernetes-models/envoy-gateway/gateway.envoyproxy.io/v1alpha1",
 };
 

@@ -25,6 +25,7 @@ const LOADED_FILES: [(&str, &[&str]); 13] = [
     (
         "tests/manifests checks them against the schemas of their kinds, and compares them with the files of tests/proxies",
         &[
+            "contour/contour.yaml",
             "gateway-api/envoy-gateway-global.yaml",
             "gateway-api/envoy-gateway.yaml",
             "gateway-api/external-auth.yaml",

@@ -28,7 +28,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployment::installed_path;
 
-const MANIFESTS: [&str; 19] = [
+const MANIFESTS: [&str; 20] = [
     "deploy/nginx/ingress.yaml",
     "deploy/nginx/ingress-streams.yaml",
     "deploy/nginx/ingress-global.yaml",
@@ -44,6 +44,7 @@ const MANIFESTS: [&str; 19] = [
     "deploy/gateway-api/envoy-gateway.yaml",
     "deploy/gateway-api/envoy-gateway-global.yaml",
     "deploy/gateway-api/external-auth.yaml",
+    "deploy/contour/contour.yaml",
     "deploy/haproxy/ingress.yaml",
     "deploy/haproxy/ingress-global.yaml",
     "deploy/kubernetes/components/admission/limits.yaml",

@@ -41,6 +41,16 @@ pub struct ProxyKind {
     pub max_wait_seconds: f64,
     /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
+    pub public_paths: PublicPaths,
+}
+
+/// What lets requests for the sign-in page of the application pass without a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PublicPaths {
+    /// A route of the proxy's file, without a check.
+    Route,
+    /// A rule of Curfew. The file sends all requests to the check.
+    Rule,
 }
 
 impl ProxyKind {
@@ -142,8 +152,8 @@ pub struct Proxy {
 enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
-    /// A controller of the cluster, and its objects.
-    Cluster(Server, cluster::Installation),
+    /// The servers of a controller of the cluster, and its objects.
+    Cluster(Vec<Server>, cluster::Installation),
     /// Objects for a controller that serves all tests.
     Objects(cluster::Installation),
 }
@@ -153,7 +163,10 @@ impl Proxy {
     pub fn log(&self) -> String {
         match &self.server {
             ProxyServer::Server(server) => server.read("log"),
-            ProxyServer::Cluster(server, objects) => server.read("log") + &objects.describe(),
+            ProxyServer::Cluster(servers, objects) => {
+                let logs = servers.iter().map(|server| server.read("log"));
+                logs.collect::<String>() + &objects.describe()
+            }
             ProxyServer::Objects(objects) => objects.describe(),
             ProxyServer::Nginx(nginx) => nginx.error_log(),
         }
@@ -175,6 +188,7 @@ const DEFAULT_PROXY_KIND: ProxyKind = ProxyKind {
     store_unavailable_status: 503,
     max_wait_seconds: 5.0,
     redirecting_host: HOST,
+    public_paths: PublicPaths::Route,
 };
 
 /// The proxies that support HTTP/3, in the versions that the tests run.
@@ -207,6 +221,7 @@ const PROXY_KINDS: [ProxyKind; 10] = [
         store_unavailable_status: 500,
         max_wait_seconds: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
+        ..DEFAULT_PROXY_KIND
     },
     ProxyKind {
         name: "Traefik",

@@ -49,7 +49,7 @@ const fn fail_open_mistake(
     }
 }
 
-pub static MISTAKES: [Mistake; 26] = [
+pub static MISTAKES: [Mistake; 28] = [
     mistake(
         &["NGINX"],
         "no auth_request",
@@ -291,5 +291,19 @@ pub static MISTAKES: [Mistake; 26] = [
             ),
         ],
         NO_CHECK_FINDING,
+    ),
+    mistake(
+        &["Contour"],
+        "a route without the check",
+        &[(
+            "enableWebsockets: true\n",
+            "enableWebsockets: true\n      authPolicy: { disabled: true }\n",
+        )],
+        NO_CHECK_FINDING,
+    ),
+    fail_open_mistake(
+        &["Contour"],
+        "failOpen",
+        &[("failOpen: false", "failOpen: true")],
     ),
 ];

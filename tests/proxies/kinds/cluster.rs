@@ -1,5 +1,6 @@
 //! Controllers in the cluster that `scripts/cluster.sh` starts, each with its file of `deploy/`.
 
+mod contour;
 mod envoy_gateway;
 mod haproxy_ingress;
 mod traefik;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use yaml_rust2::YamlLoader;
 
-use super::{DEFAULT_PROXY_KIND, HOST, ProxyKind, Upstreams};
+use super::{DEFAULT_PROXY_KIND, HOST, ProxyKind, PublicPaths, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::read_deploy_file;
 use crate::support::kube_api::yaml_to_json;
@@ -25,7 +26,7 @@ const POD: &str = "192.0.2.10";
 const CHECK_URL: &str = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
 
 /// The columns of the matrix for controllers.
-pub const CLUSTER_KINDS: [ProxyKind; 7] = [
+pub const CLUSTER_KINDS: [ProxyKind; 8] = [
     ProxyKind {
         name: "Traefik IngressRoute",
         start: traefik::start_ingress_route,
@@ -56,6 +57,15 @@ pub const CLUSTER_KINDS: [ProxyKind; 7] = [
         name: "Envoy Gateway gRPC",
         start: envoy_gateway::start_grpc,
         contract: "ext-authz-grpc",
+        ..DEFAULT_PROXY_KIND
+    },
+    ProxyKind {
+        name: "Contour",
+        start: contour::start,
+        contract: "ext-authz-grpc",
+        down_status: 403,
+        timeout_status: 403,
+        public_paths: PublicPaths::Rule,
         ..DEFAULT_PROXY_KIND
     },
     ProxyKind {
@@ -150,7 +160,8 @@ impl Installation {
 
     /// Returns what the cluster says about the objects, for the report of a failure.
     pub fn describe(&self) -> String {
-        let kinds = "ingresses,httproutes,securitypolicies,gateways,events";
+        let kinds =
+            "ingresses,httproutes,securitypolicies,gateways,httpproxies,extensionservices,events";
         let arguments = [
             "get",
             kinds,
@@ -285,7 +296,8 @@ fn with_hosts(manifest: &str, markers: &[&str], upstreams: &Upstreams) -> String
         vec![
             document
                 .replace("- host: app.example.com\n      http:", "- http:")
-                .replace("  hostnames:\n    - app.example.com\n", ""),
+                .replace("  hostnames:\n    - app.example.com\n", "")
+                .replace("fqdn: app.example.com\n", "fqdn: \"*.example.com\"\n"),
         ]
     });
     documents.collect::<Vec<_>>().join("\n---\n")

@@ -66,7 +66,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: ProxyServer::Cluster(server, installation),
+        server: ProxyServer::Cluster(vec![server], installation),
     }
 }
 

@@ -127,6 +127,6 @@ fn start(manifest: &str, file: &str, options: &[String], upstreams: &Upstreams) 
     Proxy {
         address,
         http2: address,
-        server: ProxyServer::Cluster(server, installation),
+        server: ProxyServer::Cluster(vec![server], installation),
     }
 }
