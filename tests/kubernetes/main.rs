@@ -9,6 +9,7 @@ mod admission;
 mod definitions;
 mod identity;
 mod manifests;
+mod named_routes;
 mod rights;
 mod service_account;
 

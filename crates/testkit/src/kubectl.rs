@@ -1,9 +1,12 @@
 //! Runs the tools of Kubernetes, in the cluster that `scripts/cluster.sh` starts.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::deployment::installed_path;
 
@@ -79,4 +82,32 @@ pub fn wait_until(what: &str, attempt: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(100));
     }
     panic!("timeout: {what}");
+}
+
+/// The address of all pods. It leads to the loopback address: the servers of the tests are processes of this machine.
+const POD: &str = "192.0.2.10";
+
+/// A Service, and the EndpointSlice that leads to the servers of its ports.
+pub fn service(namespace: &str, name: &str, ports: &[(&str, u16, SocketAddr)]) -> [Value; 2] {
+    let port = |name: &str, number: u16| {
+        let protocol = (name == "grpc").then_some("kubernetes.io/h2c");
+        json!({ "name": name, "port": number, "appProtocol": protocol })
+    };
+    let of_service = ports.iter().map(|(name, number, _)| port(name, *number));
+    let of_pod = ports
+        .iter()
+        .map(|(name, _, address)| port(name, address.port()));
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
+        "spec": { "ports": of_service.collect::<Vec<_>>() },
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": format!("{name}-1"), "namespace": namespace, "labels": { "kubernetes.io/service-name": name },
+        },
+        "addressType": "IPv4", "ports": of_pod.collect::<Vec<_>>(),
+        "endpoints": [{ "addresses": [POD], "conditions": { "ready": true } }],
+    });
+    [service, slice]
 }

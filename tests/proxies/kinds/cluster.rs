@@ -17,10 +17,7 @@ use super::{DEFAULT_PROXY_KIND, HOST, ProxyKind, PublicPaths, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::read_deploy_file;
 use crate::support::kube_api::yaml_to_json;
-use crate::support::kubectl::{apply, put_namespace, try_kubectl, wait_until};
-
-/// The address of all pods. It leads to the loopback address: the servers of the tests are processes of this machine.
-const POD: &str = "192.0.2.10";
+use crate::support::kubectl::{apply, put_namespace, service, try_kubectl, wait_until};
 
 /// The URL of the check in the files.
 const CHECK_URL: &str = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
@@ -211,31 +208,6 @@ impl Installation {
                 .all(|host| [200, 401].contains(&status_of(address, host, path))),
         });
     }
-}
-
-/// A Service, and the EndpointSlice that leads to the servers of its ports.
-fn service(namespace: &str, name: &str, ports: &[(&str, u16, SocketAddr)]) -> [Value; 2] {
-    let port = |name: &str, number: u16| {
-        let protocol = (name == "grpc").then_some("kubernetes.io/h2c");
-        json!({ "name": name, "port": number, "appProtocol": protocol })
-    };
-    let of_service = ports.iter().map(|(name, number, _)| port(name, *number));
-    let of_pod = ports
-        .iter()
-        .map(|(name, _, address)| port(name, address.port()));
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
-        "spec": { "ports": of_service.collect::<Vec<_>>() },
-    });
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {
-            "name": format!("{name}-1"), "namespace": namespace, "labels": { "kubernetes.io/service-name": name },
-        },
-        "addressType": "IPv4", "ports": of_pod.collect::<Vec<_>>(),
-        "endpoints": [{ "addresses": [POD], "conditions": { "ready": true } }],
-    });
-    [service, slice]
 }
 
 /// Sends a GET without waiting for anything but this proxy. Returns 0 if there is no answer.
