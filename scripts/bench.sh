@@ -5,6 +5,7 @@
 #   --flood     the effect of a flood of forged tokens
 #   --cut-offs  the cost of a million revoked subjects
 #   --streams   the proxy listener: the end of streams, memory, throughput, latency (after scripts/test.sh --install)
+#   --peers     oauth2-proxy and mod_auth_openidc (after scripts/test.sh --install)
 #   --cluster   a large Kubernetes cluster: memory, CPU, time until a change is in force
 #   --forwarding  two libraries for forwarding, in bare proxies without checks
 # Installs the required packages (Debian, Ubuntu).
@@ -17,7 +18,7 @@ install_packages wrk=wrk redis-server=redis-server redis-benchmark=redis-tools h
 export PATH="$PATH:/usr/sbin:/sbin"
 script=compare
 case "${1:-}" in
-  --scale | --flood | --streams | --forwarding)
+  --scale | --flood | --streams | --peers | --forwarding)
     script=${1#--}
     shift
     ;;

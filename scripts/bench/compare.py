@@ -73,11 +73,11 @@ def measure_interleaved(targets, rounds, ask):
     return {target.name: target.summary() for target in targets}
 
 
-def wrk(target, seconds):
+def wrk(target, seconds, *options):
     words = ["taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     words += ["-s", str(BENCH_DIRECTORY / "wrk.lua"), f"http://{target.address}/", "--", target.tokens]
     out = subprocess.run(
-        [*words, str(REQUEST), target.path], check=True, stdout=subprocess.PIPE, text=True
+        [*words, str(REQUEST), target.path, *options], check=True, stdout=subprocess.PIPE, text=True
     )
     return json.loads(out.stdout.splitlines()[-1])
 

@@ -1,4 +1,5 @@
--- Sends requests with the tokens of a file, one after the other, and prints the measurements as JSON.
+-- Sends requests with the tokens of a file, one after the other, and prints the measurements as JSON. With a fourth
+-- argument, the lines of the file are whole cookies.
 local tokens, next = {}, 0
 local before, after
 
@@ -11,6 +12,9 @@ function init(arguments)
   file:close()
   if arguments[3] then
     text = text:gsub("^GET %S+", "GET " .. arguments[3])
+  end
+  if arguments[4] then
+    text = text:gsub("__Host%-session={token}", "{token}")
   end
   local place = text:find("{token}", 1, true)
   before, after = text:sub(1, place - 1), text:sub(place + 7)
