@@ -8,7 +8,7 @@
 #   scripts/cluster.sh --install      only installs and builds what they need
 #   scripts/cluster.sh --run COMMAND  runs a command beside the servers
 #
-# `--node` before the other arguments adds the node to them. The first run builds Kubernetes and two controllers: about 15
+# `--node` before the other arguments adds the node to them. The first run builds Kubernetes and three controllers: about 15
 # minutes on two cores, and 4 GB below target/cluster until they are built. The first run with a node also builds the images
 # of scripts/compose.sh.
 set -euo pipefail
