@@ -57,6 +57,11 @@ contour cmd/contour github.com/projectcontour/contour@v1.33.8 h1:QoOfwqWws+CVRFp
 envoy-gateway cmd/envoy-gateway github.com/envoyproxy/gateway@v1.9.0 h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=
 END_OF_LIST
 
+# The values of a chart have placeholders, which a release of the project replaces.
+complete_values() { # directory
+  sed 's/\${GatewayImage}/envoyproxy\/gateway:v0.0.0/; s/\${GatewayImagePullPolicy}/IfNotPresent/' "$1/values.tmpl.yaml" >"$1/values.yaml"
+}
+
 # Definitions of resources, from the modules of their projects.
 while read -r name path module sum; do
   if ! is_built "definitions-$name" "$path" "$module" "$sum"; then
@@ -64,11 +69,13 @@ while read -r name path module sum; do
     rm -rf "$cluster/definitions/$name"
     mkdir -p "$cluster/definitions/$name"
     cp -r "module/files/$module"/$path "$cluster/definitions/$name/"
+    [ "$name" != envoy-gateway-chart ] || complete_values "$cluster/definitions/$name"
     set_built "definitions-$name" "$path" "$module" "$sum"
   fi
 done <<'END_OF_LIST'
 gateway-api config/crd/experimental/gateway.*.yaml sigs.k8s.io/gateway-api@v1.6.3 h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=
 envoy-gateway charts/gateway-helm/charts/crds/crds/generated/*.yaml github.com/envoyproxy/gateway@v1.9.0 h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=
+envoy-gateway-chart charts/gateway-helm/* github.com/envoyproxy/gateway@v1.9.0 h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=
 contour examples/contour/0[0-2]-*.yaml github.com/projectcontour/contour@v1.33.8 h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=
 traefik docs/content/reference/dynamic-configuration/kubernetes-*.yml github.com/traefik/traefik/v3@v3.7.13 h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw=
 istio kubernetes/customresourcedefinitions.gen.yaml istio.io/api@v1.32.0 h1:37mJvg9I0biYZAEQF+MATs4FNeCpXEIVO3LFpVb6iNM=

@@ -3,8 +3,8 @@
 set -euo pipefail
 
 definitions=target/cluster/definitions
-roles() { # of a controller's documentation
-  awk -v RS='---\n' '/kind: ClusterRole\n/ { print RS $0 }' "$definitions/$1"
+roles() { # of a controller's documentation, on standard input
+  awk -v RS='---\n' '/kind: ClusterRole\n/ { print RS $0 }' | kubectl apply -f -
 }
 account() { # controller, roles
   kubectl create --namespace controllers serviceaccount "$1"
@@ -16,7 +16,7 @@ account() { # controller, roles
 {
   kubectl create namespace controllers
   for kind in crd gateway ingress-nginx; do
-    roles "traefik/kubernetes-$kind-rbac.yml" | kubectl apply -f -
+    roles <"$definitions/traefik/kubernetes-$kind-rbac.yml"
   done
   account traefik traefik-ingress-controller gateway-role traefik-ingress-nginx-controller
   kubectl apply -f - <<'END'
@@ -53,8 +53,11 @@ metadata: { name: traefik }
 spec: { controllerName: traefik.io/gateway-controller }
 END
   account haproxy-ingress haproxy-ingress
-  roles contour/02-role-contour.yaml | kubectl apply -f -
+  roles <"$definitions/contour/02-role-contour.yaml"
   account contour contour
+  helm template envoy-gateway "$definitions/envoy-gateway-chart" --set fullnameOverride=envoy-gateway \
+    --show-only templates/envoy-gateway-rbac.yaml | roles
+  account envoy-gateway envoy-gateway-envoy-gateway-role
 } >"$run/log/controllers" 2>&1
 
 # Envoy Gateway runs the Envoy of the tests as a process of this machine.
@@ -105,4 +108,4 @@ spec:
   parametersRef: { group: gateway.envoyproxy.io, kind: EnvoyProxy, name: tests, namespace: envoy-gateway-system }
 END
 } >>"$run/log/controllers" 2>&1
-target/cluster/bin/envoy-gateway server --config-path "$directory/settings.yaml" >"$run/log/envoy-gateway" 2>&1 </dev/null &
+KUBECONFIG=$run/envoy-gateway.yaml target/cluster/bin/envoy-gateway server --config-path "$directory/settings.yaml" >"$run/log/envoy-gateway" 2>&1 </dev/null &

@@ -696,7 +696,6 @@ fn the_files_for_teams_pass_the_policy() {
             "Ingress",
             "application-traefik",
         ),
-        ("deploy/contour/contour.yaml", "HTTPProxy", "application"),
     ] {
         let object = read_document(file, kind, name);
         let found = refusals(CHECKS, "curfew-checks", &create(object));

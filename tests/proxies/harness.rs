@@ -1,6 +1,5 @@
 //! Starts one kind of proxy, and the servers behind it: Curfew, Redis and a backend.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::kinds::{HOST, Proxy, ProxyKind, PublicPaths, Replacements, Upstreams};
+use crate::kinds::{HOST, Proxy, ProxyKind, Replacements, Upstreams};
 use crate::support::backend::{Backend, ReceivedRequest};
 use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
@@ -87,15 +86,7 @@ impl Harness {
         let service = start_delegated_service().await;
         let backend = Backend::start().await;
         let streams = loopback(free_port());
-        let mut rules = include_str!("rules.yaml").to_owned();
-        if kind.public_paths == PublicPaths::Rule {
-            writeln!(
-                rules,
-                "  - {{ host: {HOST}, path: /sign-in, access: public }}"
-            )
-            .unwrap();
-        }
-        let config = write_configuration(&rules, backend.address);
+        let config = write_configuration(include_str!("rules.yaml"), backend.address);
         let setup = Setup::redis(&redis.url())
             .limits(IDLE, ABSOLUTE)
             .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)

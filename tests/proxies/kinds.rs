@@ -41,16 +41,6 @@ pub struct ProxyKind {
     pub max_wait_seconds: f64,
     /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
-    pub public_paths: PublicPaths,
-}
-
-/// What lets requests for the sign-in page of the application pass without a session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum PublicPaths {
-    /// A route of the proxy's file, without a check.
-    Route,
-    /// A rule of Curfew. The file sends all requests to the check.
-    Rule,
 }
 
 impl ProxyKind {
@@ -188,7 +178,6 @@ const DEFAULT_PROXY_KIND: ProxyKind = ProxyKind {
     store_unavailable_status: 503,
     max_wait_seconds: 5.0,
     redirecting_host: HOST,
-    public_paths: PublicPaths::Route,
 };
 
 /// The proxies that support HTTP/3, in the versions that the tests run.
@@ -221,7 +210,6 @@ const PROXY_KINDS: [ProxyKind; 10] = [
         store_unavailable_status: 500,
         max_wait_seconds: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
-        ..DEFAULT_PROXY_KIND
     },
     ProxyKind {
         name: "Traefik",

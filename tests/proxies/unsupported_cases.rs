@@ -15,7 +15,7 @@ pub fn find_unsupported_case(case: &str, proxy: &str) -> Option<&'static Unsuppo
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static UNSUPPORTED_CASES: [UnsupportedCase; 10] = [
+pub static UNSUPPORTED_CASES: [UnsupportedCase; 11] = [
     UnsupportedCase {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
@@ -85,5 +85,12 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 10] = [
         proxies: &["Envoy Gateway HTTP"],
         fails_with: "the cookie of the service is lost",
         reason: "Envoy Gateway returns no cookie from an allowed answer over HTTP; over gRPC, it returns them.",
+    },
+    UnsupportedCase {
+        case: "12b",
+        proxies: &["Contour"],
+        fails_with: "root",
+        reason: "Contour cannot remove other spellings of a header on a route without a check; a rule of Curfew with \
+                 `access: public` removes them.",
     },
 ];

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use yaml_rust2::YamlLoader;
 
-use super::{DEFAULT_PROXY_KIND, HOST, ProxyKind, PublicPaths, Upstreams};
+use super::{DEFAULT_PROXY_KIND, HOST, ProxyKind, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::read_deploy_file;
 use crate::support::kube_api::yaml_to_json;
@@ -62,7 +62,6 @@ pub const CLUSTER_KINDS: [ProxyKind; 8] = [
         contract: "ext-authz-grpc",
         down_status: 403,
         timeout_status: 403,
-        public_paths: PublicPaths::Rule,
         ..DEFAULT_PROXY_KIND
     },
     ProxyKind {
@@ -268,8 +267,7 @@ fn with_hosts(manifest: &str, markers: &[&str], upstreams: &Upstreams) -> String
         vec![
             document
                 .replace("- host: app.example.com\n      http:", "- http:")
-                .replace("  hostnames:\n    - app.example.com\n", "")
-                .replace("fqdn: app.example.com\n", "fqdn: \"*.example.com\"\n"),
+                .replace("  hostnames:\n    - app.example.com\n", ""),
         ]
     });
     documents.collect::<Vec<_>>().join("\n---\n")

@@ -18,6 +18,15 @@ exec "$ENVOY" --config-path envoy.json --service-cluster projectcontour --servic
   --concurrency 1 --file-flush-interval-msec 50
 "#;
 
+/// A route for the hosts that no HTTPProxy has.
+const OTHER_HOSTS: &str = "
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: { name: other-hosts }
+spec: { defaultBackend: { service: { name: application, port: { number: 80 } } } }
+";
+
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let mut manifest = read_file("contour/contour.yaml", upstreams);
     if let Some(policy) = upstreams.policy {
@@ -32,7 +41,13 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     );
     let address = loopback(free_port());
     let xds = loopback(free_port());
-    installation.install(&with_hosts(&manifest, &[APPLICATION], upstreams), upstreams);
+    let mut manifest = with_hosts(&manifest, &[APPLICATION], upstreams);
+    if upstreams.public.is_none() {
+        // An HTTPProxy cannot have all names.
+        manifest = manifest.replace("fqdn: app.example.com", "fqdn: \"*.example.com\"");
+        manifest.push_str(OTHER_HOSTS);
+    }
+    installation.install(&manifest, upstreams);
     let contour = repository_root().join("target/cluster/bin/contour");
     let mut command = Command::new(&contour);
     command.args([
@@ -51,6 +66,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         "http",
         "health",
         "stats",
+        "debug-http",
         "envoy-service-http",
         "envoy-service-https",
     ] {
