@@ -12,7 +12,7 @@ use crate::session::Timestamp;
 
 /// The time after which metadata and keys are fetched again.
 const DISCOVERY_TTL: Duration = Duration::from_secs(300);
-/// The minimum age of the keys before an unknown key ID triggers a new request.
+/// The minimum time between two requests for unknown key IDs.
 const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A cache for the metadata and the keys of one provider.
@@ -27,13 +27,15 @@ pub struct DiscoveryCache {
 struct LastResult {
     /// The metadata and keys, and the time when they were fetched.
     discovered: Option<(Arc<Discovered>, Timestamp)>,
+    /// When the last successful request for an unknown key ID was sent.
+    renewed: Option<Timestamp>,
     /// The error of the last request, if it failed.
     error: Option<String>,
 }
 
 impl DiscoveryCache {
     /// Returns the metadata and keys. Fetches them first if they are older than `DISCOVERY_TTL`. If `renew` is true,
-    /// the maximum age is `UNKNOWN_KEY_INTERVAL` instead.
+    /// fetches them first unless such a fetch was less than `UNKNOWN_KEY_INTERVAL` ago.
     pub async fn get(
         &self,
         issuer: &str,
@@ -45,15 +47,16 @@ impl DiscoveryCache {
         // the previous one, and the last caller would wait for all of them.
         let finished_before = self.finished_requests.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
-        let max_age = if renew {
-            UNKNOWN_KEY_INTERVAL
-        } else {
-            DISCOVERY_TTL
-        };
-        if let Some((discovered, fetched)) = &last.discovered
-            && now < fetched.plus(max_age)
-        {
-            return Ok(Arc::clone(discovered));
+        if let Some((discovered, fetched)) = &last.discovered {
+            let is_fresh = if renew {
+                let is_recent = |renewed: Timestamp| now < renewed.plus(UNKNOWN_KEY_INTERVAL);
+                last.renewed.is_some_and(is_recent)
+            } else {
+                now < fetched.plus(DISCOVERY_TTL)
+            };
+            if is_fresh {
+                return Ok(Arc::clone(discovered));
+            }
         }
         if let Some(error) = &last.error
             && self.finished_requests.load(Ordering::SeqCst) != finished_before
@@ -66,6 +69,9 @@ impl DiscoveryCache {
         last.error = result.as_ref().err().cloned();
         let discovered = Arc::new(result.map_err(LoginError::Unavailable)?);
         last.discovered = Some((Arc::clone(&discovered), now));
+        if renew {
+            last.renewed = Some(now);
+        }
         Ok(discovered)
     }
 }

@@ -56,7 +56,7 @@ impl Provider {
         &self.settings.issuer.name
     }
 
-    /// Returns the metadata and keys. With `renew`, fetches the metadata and keys again if they are older than ten
+    /// Returns the metadata and keys. With `renew`, fetches the metadata and keys again, but at most once in ten
     /// seconds; `renew` is for a token with an unknown key.
     async fn metadata_and_keys(
         &self,

@@ -199,26 +199,33 @@ async fn unknown_keys_trigger_at_most_one_fetch_in_ten_seconds() {
     claims["nonce"] = json!(fixture.attempt.nonce);
     claims["groups"] = json!([]);
     claims["email"] = json!("alice@example.com");
-    let rotated = jwt::SigningKey::rsa("two");
-    *fixture.provider.keys.lock() = vec![rotated.jwk()];
-    fixture.grant(&rotated.token(&claims));
+    let rotate = |key: &str| {
+        let rotated = jwt::SigningKey::rsa(key);
+        *fixture.provider.keys.lock() = vec![rotated.jwk()];
+        fixture.grant(&rotated.token(&claims));
+        rotated
+    };
+    rotate("two");
+    fixture.redeem_at(START.plus(SECOND)).await.unwrap();
+    assert_eq!(fetches(), 2, "the first unknown key triggers a fetch");
+    let rotated = rotate("three");
     let unknown = "invalid response of the identity provider: the issuer has no key with the key ID and the algorithm of \
                    the token";
-    let early = fixture.redeem_at(START.plus(9 * SECOND)).await;
+    let early = fixture.redeem_at(START.plus(10 * SECOND)).await;
     assert_eq!(early.unwrap_err().to_string(), unknown);
-    assert_eq!(fetches(), 1, "no second fetch within ten seconds");
-    fixture.redeem_at(START.plus(10 * SECOND)).await.unwrap();
-    assert_eq!(fetches(), 2);
+    assert_eq!(fetches(), 2, "no second fetch within ten seconds");
+    fixture.redeem_at(START.plus(11 * SECOND)).await.unwrap();
+    assert_eq!(fetches(), 3);
     // The provider does not publish the key of this token.
-    fixture.grant(&jwt::SigningKey::rsa("three").token(&claims));
-    let unpublished = fixture.redeem_at(START.plus(20 * SECOND)).await;
+    fixture.grant(&jwt::SigningKey::rsa("four").token(&claims));
+    let unpublished = fixture.redeem_at(START.plus(21 * SECOND)).await;
     assert_eq!(unpublished.unwrap_err().to_string(), unknown);
-    assert_eq!(fetches(), 3, "one fetch for the unknown key");
+    assert_eq!(fetches(), 4, "one fetch for the unknown key");
     // A token with a known key and an invalid signature triggers no fetch.
     fixture.grant(&(rotated.token(&claims) + "AAAA"));
     let forged = fixture.redeem_at(START.plus(60 * SECOND)).await;
     assert!(forged.is_err());
-    assert_eq!(fetches(), 3);
+    assert_eq!(fetches(), 4);
 }
 
 #[tokio::test]
