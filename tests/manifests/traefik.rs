@@ -47,7 +47,7 @@ fn the_labels_equal_the_file() {
         let middlewares: Option<Vec<&str>> = middlewares.map(|names| names.split(',').collect());
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
-    assert_eq!(label_tree["routers"].as_object().unwrap().len(), 3);
+    assert_eq!(label_tree["routers"].as_object().unwrap().len(), 4);
     let port = &label_tree["services"]["curfew-browser"]["loadbalancer"]["server"]["port"];
     assert_eq!(*port, "9183");
     let (label, middleware) = (
