@@ -37,6 +37,10 @@ cluster *words:
 compose:
     scripts/compose.sh
 
+# Sign-ins with a real Keycloak
+keycloak *words:
+    scripts/keycloak.sh {{ words }}
+
 # All lints, builds and tests that must pass before a merge
 ci:
     .ci/run

@@ -12,7 +12,6 @@
 use curfew_testkit as support;
 
 mod apache;
-mod browser;
 mod delegated;
 mod logout;
 mod oauth2_proxy;
@@ -20,10 +19,10 @@ mod provider;
 mod revalidation;
 mod tokens;
 
-use browser::Browser;
 use provider::Provider;
 use reqwest::Response;
 use support::backend::Backend;
+use support::browser::Browser;
 use support::curfew::{Curfew, Setup};
 use support::nginx::Nginx;
 use support::redis::RedisServer;

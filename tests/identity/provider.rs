@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
+use crate::support::browser::Browser;
 use crate::support::deployment::{Server, installed_path};
 use crate::support::{free_port, loopback};
 
@@ -205,6 +205,8 @@ fn oauth2_proxy_client(id: &str, public: &str, with_auth_time: bool) -> Value {
         "redirect_uris": [format!("{public}/oauth2/callback")],
         "grant_types": ["authorization_code", "refresh_token"],
         "require_auth_time": with_auth_time,
+        "backchannel_logout_uri": format!("{public}/oidc/backchannel-logout"),
+        "backchannel_logout_session_required": true,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each test loads.
-const LOADED_FILES: [(&str, &[&str]); 13] = [
+const LOADED_FILES: [(&str, &[&str]); 14] = [
     (
         "tests/streams runs them in NGINX and in Curfew",
         &["nginx/streams.conf", "curfew/streams.yaml"],
@@ -62,6 +62,14 @@ const LOADED_FILES: [(&str, &[&str]); 13] = [
             "oauth2-proxy/curfew.yaml",
             "oauth2-proxy/nginx.conf",
             "oauth2-proxy/oauth2-proxy.cfg",
+        ],
+    ),
+    (
+        "tests/keycloak runs them with Keycloak",
+        &[
+            "keycloak/realm.json",
+            "keycloak/sign-in.yaml",
+            "keycloak/tokens.yaml",
         ],
     ),
     (

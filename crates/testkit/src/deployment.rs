@@ -88,13 +88,15 @@ impl Server {
         Self::start(&mut command, &[("envoy.yaml", text)], addresses)
     }
 
-    /// Starts `command` in a new directory with `files`, and waits until it listens on all of `addresses`.
+    /// Starts `command` in a new directory with `files`, which can be in subdirectories, and waits until it listens on all of `addresses`.
     pub fn start(command: &mut Command, files: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {
         // haproxy-ingress takes a dot in a directory for the beginning of a file extension.
         let directory = tempfile::Builder::new().prefix("server-").tempdir();
         let directory = directory.unwrap();
         for (name, text) in files {
-            std::fs::write(directory.path().join(name), text).unwrap();
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let process = command

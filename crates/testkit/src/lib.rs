@@ -1,10 +1,12 @@
 //! Starts the real servers for the black-box tests. Each server listens on its own ports.
 
 pub mod backend;
+pub mod browser;
 pub mod cluster;
 pub mod curfew;
 pub mod deployment;
 pub mod fault_proxy;
+pub mod front_proxy;
 pub mod helm_values;
 pub mod ingress_nginx;
 pub mod issuer;
@@ -15,6 +17,7 @@ pub mod recording_proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod shim;
+pub mod sign_in_table;
 pub mod tls;
 pub mod traefik;
 pub mod traefik_ingress;

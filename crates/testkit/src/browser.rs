@@ -6,12 +6,18 @@ use reqwest::Response;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use url::Url;
 
-use crate::support::curfew::client;
+use super::curfew::client;
 
 /// All servers are on one host, so there is one cookie jar. The name of a cookie shows the server that set it.
 pub struct Browser {
     client: reqwest::Client,
     pub cookies: BTreeMap<String, String>,
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Browser {
@@ -22,19 +28,26 @@ impl Browser {
         }
     }
 
+    /// Navigates to an address.
     pub async fn get(&mut self, url: &str) -> Response {
         let request = self.client.get(url).header("accept", "text/html");
         self.send(request).await
     }
 
+    /// Sends a form of the same site.
     pub async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
         let request = self.client.post(url).body(form);
         let content_type = "application/x-www-form-urlencoded";
-        self.send(request.header("content-type", content_type))
-            .await
+        let request = request
+            .header("content-type", content_type)
+            .header("accept", "text/html")
+            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", "document");
+        self.send(request).await
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
