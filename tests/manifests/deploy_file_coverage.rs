@@ -60,8 +60,11 @@ const LOADED_FILES: [(&str, &[&str]); 14] = [
         "tests/identity runs them with oauth2-proxy",
         &[
             "oauth2-proxy/curfew.yaml",
+            "oauth2-proxy/envoy-cluster.yaml",
+            "oauth2-proxy/envoy-routes.yaml",
             "oauth2-proxy/nginx.conf",
             "oauth2-proxy/oauth2-proxy.cfg",
+            "oauth2-proxy/traefik.yaml",
         ],
     ),
     (
