@@ -37,16 +37,6 @@ kind: Pod
 metadata: { name: haproxy-ingress, namespace: controllers, labels: { app: haproxy-ingress } }
 spec: { containers: [{ name: haproxy-ingress, image: haproxy-ingress }] }
 ---
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: { name: nginx }
-spec: { controller: k8s.io/ingress-nginx }
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: { name: traefik }
-spec: { controller: traefik.io/ingress-controller }
----
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: { name: traefik }

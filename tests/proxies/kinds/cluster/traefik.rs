@@ -6,7 +6,7 @@ use super::super::{Proxy, ProxyServer, Upstreams};
 use super::{Installation, read_file, with_hosts};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::{Server, installed_path};
-use crate::support::kubectl::run_path;
+use crate::support::kubectl::{apply, run_path};
 use crate::support::traefik_ingress::{documented_flags, middleware_file};
 use crate::support::{free_port, loopback};
 
@@ -83,8 +83,17 @@ fn with_cookies(manifest: &str) -> String {
     )
 }
 
+/// The classes that the Ingresses name.
+const CLASSES: &str = "
+{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: nginx}, spec: {controller: k8s.io/ingress-nginx}}
+---
+{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: traefik}, spec: {controller: traefik.io/ingress-controller}}
+";
+
 /// Starts Traefik with the options in the comments of a file.
 fn start(manifest: &str, file: &str, options: &[String], upstreams: &Upstreams) -> Proxy {
+    // The tests of policies remove all classes.
+    apply(CLASSES).unwrap();
     let installation = Installation::new();
     let address = loopback(free_port());
     installation.install(
