@@ -7,6 +7,8 @@ pods=203.0.113.0/24
 echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 echo 1 >/proc/sys/net/ipv4/ip_forward
 export PATH="$PATH:/usr/sbin:/sbin"
+# Requests of this machine to services need a route before kube-proxy changes their destination.
+ip route add 198.51.100.0/24 dev lo src 192.0.2.10
 
 certificate node /O=system:nodes/CN=system:node:node "subjectAltName=DNS:node,IP:192.0.2.10" \
   extendedKeyUsage=clientAuth,serverAuth

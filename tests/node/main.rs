@@ -16,12 +16,25 @@ mod overlays;
 mod pods;
 
 use std::process::Command;
+use std::sync::LazyLock;
 
 use support::kubectl::{kubectl, put_namespace, try_kubectl};
 use tempfile::TempDir;
 
 /// The namespace of Curfew in all installations.
 const NAMESPACE: &str = "curfew";
+
+/// The keys and the admin token of all installations: Redis keeps the records of the earlier ones.
+static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
+    let directory = TempDir::new().unwrap();
+    let keygen = Command::new(support::program_path())
+        .args(["keygen", "--directory"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert!(keygen.status.success());
+    directory
+});
 
 /// The namespace with the Secret that an installation needs. Dropping it removes the namespace and everything in it.
 struct Namespace {
@@ -34,13 +47,7 @@ impl Namespace {
             NAMESPACE,
             "pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/enforce-version: latest",
         );
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().to_str().unwrap();
-        let keygen = Command::new(support::program_path())
-            .args(["keygen", "--directory", path])
-            .output()
-            .unwrap();
-        assert!(keygen.status.success());
+        let path = KEYS.path().to_str().unwrap();
         let files = ["keys", "admin-token-hashes"].map(|name| format!("--from-file={path}/{name}"));
         let arguments = [
             "create",
@@ -56,7 +63,7 @@ impl Namespace {
             &files[1],
         ];
         kubectl(&[&arguments[..], &password].concat(), "");
-        let admin_token = std::fs::read_to_string(directory.path().join("admin-token")).unwrap();
+        let admin_token = std::fs::read_to_string(KEYS.path().join("admin-token")).unwrap();
         Self {
             admin_token: admin_token.trim().to_owned(),
         }
