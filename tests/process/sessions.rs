@@ -271,7 +271,7 @@ fn lint_reports_findings_in_proxy_files() {
     let output = run_command(&setup, &["lint", &traefik_file]);
     assert!(
         stdout_of_success(&output)
-            .ends_with("no setting bypasses the limits of sessions; 1 notice\n")
+            .ends_with("no setting bypasses the limits of sessions; 2 notices\n")
     );
     let errors = stderr_of_failure(&run_command(&setup, &["lint", "/nonesuch"]));
     assert!(
