@@ -3,6 +3,7 @@
 //! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
 //! finish.
 
+mod closing;
 mod connections;
 mod drain;
 mod grpc;
@@ -26,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::ConcurrencyLimit;
 use crate::live::Live;
+
+use closing::ClosingService;
 
 pub use connections::ConnectionHandler;
 pub use drain::drain;
@@ -58,10 +61,10 @@ pub enum Service {
 }
 
 impl Service {
-    /// Creates an HTTP service.
+    /// Creates an HTTP service. While `draining` is set, each answer over HTTP/1 closes its connection.
     #[must_use]
-    pub fn http(service: impl HttpService) -> Self {
-        Self::Http(http::create_server(service))
+    pub fn http(service: impl HttpService, draining: Arc<AtomicBool>) -> Self {
+        Self::Http(http::create_server(ClosingService { service, draining }))
     }
 
     /// Creates a service for SPOP, the protocol of HAProxy. While `draining` is set, the service disconnects its peers.

@@ -15,7 +15,9 @@ use crate::config::Listen;
 use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::listener::{GrpcServer, LimitedRouter, Listener, ListenerName, PerListener, Service};
+use crate::listener::{
+    GrpcServer, HttpService, LimitedRouter, Listener, ListenerName, PerListener, Service,
+};
 use crate::ops::{self, Ops, grpc_health};
 use crate::proxy::ProxyService;
 
@@ -77,14 +79,18 @@ impl ServiceBuilder<'_> {
 
     fn create_service(&self, name: ListenerName, background: &mut Background) -> Service {
         match name {
-            ListenerName::Check => Service::http(self.check_service()),
+            ListenerName::Check => self.http(self.check_service()),
             ListenerName::Grpc => self.grpc_service(background),
             ListenerName::Spoe => Service::spop(self.spoe_agent(), Arc::clone(&self.ops.draining)),
-            ListenerName::Browser => Service::http(self.browser_service()),
-            ListenerName::Proxy => Service::http(self.proxy_service()),
+            ListenerName::Browser => self.http(self.browser_service()),
+            ListenerName::Proxy => self.http(self.proxy_service()),
             ListenerName::Admin => self.admin_service(),
             ListenerName::Ops => self.ops_service(),
         }
+    }
+
+    fn http(&self, service: impl HttpService) -> Service {
+        Service::http(service, Arc::clone(&self.ops.draining))
     }
 
     fn bind(&self, name: ListenerName, service: Service) -> Result<Listener, StartupError> {
@@ -187,13 +193,13 @@ impl ServiceBuilder<'_> {
     /// Builds the service of the admin API and the console.
     fn admin_service(&self) -> Service {
         let router = admin::router(self.live_assembly.admin.clone());
-        Service::http(LimitedRouter::new(router, self.request_limit("admin")))
+        self.http(LimitedRouter::new(router, self.request_limit("admin")))
     }
 
     /// Builds the service of metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a
     /// saturated process.
     fn ops_service(&self) -> Service {
         let router = ops::router(Arc::clone(self.ops));
-        Service::http(LimitedRouter::new(router, self.request_limit("ops")).exempt("/livez"))
+        self.http(LimitedRouter::new(router, self.request_limit("ops")).exempt("/livez"))
     }
 }

@@ -24,20 +24,39 @@ pub(super) fn is_identity(name: &HeaderName) -> bool {
 /// Removes every header whose name an application could take for one of `names`. See [`is_spelling_of`].
 pub fn remove_spellings<'a>(headers: &mut HeaderMap, names: impl Iterator<Item = &'a HeaderName>) {
     let names: Vec<&HeaderName> = names.collect();
-    let found = headers.keys().filter(|found| {
-        let mut names = names.iter();
-        names.any(|name| is_spelling_of(found, name))
-    });
+    let found = find_spellings(headers, || names.iter().copied());
     let found: Vec<HeaderName> = found.cloned().collect();
     for name in found {
         headers.remove(name);
     }
 }
 
+/// Returns the names of the client's headers that an application could take for a header of the identity. The header with the
+/// same name is not one of them, because the answer to the check replaces it.
+pub(super) fn other_spellings<'a>(
+    client_headers: &'a HeaderMap,
+    answer: &HeaderMap,
+) -> impl Iterator<Item = &'a HeaderName> {
+    find_spellings(client_headers, || {
+        answer.keys().filter(|name| is_identity(name))
+    })
+    .filter(|found| !answer.contains_key(*found))
+}
+
+/// Returns the names of `headers` that an application could take for one of `names`. See [`is_spelling_of`].
+fn find_spellings<'a, 'n, I: Iterator<Item = &'n HeaderName>>(
+    headers: &'a HeaderMap,
+    names: impl Fn() -> I,
+) -> impl Iterator<Item = &'a HeaderName> {
+    headers
+        .keys()
+        .filter(move |found| names().any(|name| is_spelling_of(found, name)))
+}
+
 /// Whether an application could take the name of one header for the name of the other. CGI (RFC 3875, section 4.1.18) and
 /// frameworks replace characters of a name with underscores: `X-Session-User`, `X_Session_User` and `X.Session.User` then
 /// have one name.
-pub(super) fn is_spelling_of(found: &HeaderName, name: &HeaderName) -> bool {
+fn is_spelling_of(found: &HeaderName, name: &HeaderName) -> bool {
     let (found, name) = (found.as_str().as_bytes(), name.as_str().as_bytes());
     let is_replaced = |byte: &u8| !byte.is_ascii_alphanumeric();
     let mut pairs = found.iter().zip(name);

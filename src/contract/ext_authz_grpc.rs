@@ -29,7 +29,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::Contracts;
-use super::allowed::{is_identity, is_spelling_of};
+use super::allowed::{is_identity, other_spellings};
 use super::reply::{ReplyForm, build_reply};
 use crate::admission::{ConcurrencyLimit, Permit};
 use crate::check::{
@@ -281,7 +281,9 @@ pub(super) fn check_response(
         wire::HttpResponse::Ok(wire::OkHttpResponse {
             // These headers go to the application. The cookies go to the client (below).
             headers: header_options(&head.headers, is_identity),
-            headers_to_remove: other_spellings(client_headers, &head.headers),
+            headers_to_remove: other_spellings(client_headers, &head.headers)
+                .map(|name| Bytes::copy_from_slice(name.as_str().as_bytes()))
+                .collect(),
             response_headers_to_add: header_options(&head.headers, |name| *name == SET_COOKIE)
                 .into_iter()
                 .map(as_append)
@@ -304,18 +306,6 @@ pub(super) fn check_response(
         dynamic_metadata: Some(dynamic_metadata(outcome)),
         http_response: Some(http_response),
     }
-}
-
-/// Returns the names of the client's headers that an application could take for a header of the identity. The header with the
-/// same name is not one of them, because the answer replaces it.
-fn other_spellings(client_headers: &HeaderMap, answer: &HeaderMap) -> Vec<Bytes> {
-    let found = client_headers.keys().filter(|found| {
-        let mut identity = answer.keys().filter(|name| is_identity(name));
-        !answer.contains_key(*found) && identity.any(|name| is_spelling_of(found, name))
-    });
-    found
-        .map(|name| Bytes::copy_from_slice(name.as_str().as_bytes()))
-        .collect()
 }
 
 /// Builds options that replace the request's headers of the same name, even if the new value is empty. If a name

@@ -37,10 +37,18 @@ impl Fixture {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
+        Self::build(Rules::default(), change).await
+    }
+
+    pub(crate) async fn with_rules(rules: Rules) -> Self {
+        Self::build(rules, |_| {}).await
+    }
+
+    async fn build(rules: Rules, change: impl FnOnce(&mut Contracts)) -> Self {
         let bench = TestService::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_settings();
-        let checker = bench.checker(Rules::default(), &cookie.name);
+        let checker = bench.checker(rules, &cookie.name);
         let config = SignInSettings {
             url: "https://login.example.com/".parse().unwrap(),
             return_parameter: "rd".to_owned(),

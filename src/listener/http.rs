@@ -394,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn idle_connections_do_not_delay_the_stop() {
         let address = "127.0.0.1:0".parse().unwrap();
-        let service = Service::http(SlowService(Duration::ZERO));
+        let service = Service::http(SlowService(Duration::ZERO), Arc::default());
         let failures = Metrics::new().unwrap().tls_handshake_failures("check");
         let bound = Listener::bind(
             "check",

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::realm::{Realm, follow};
 use crate::support::backend::Backend;
 use crate::support::browser::Browser;
-use crate::support::curfew::{Curfew, Setup, client};
+use crate::support::curfew::{Curfew, client};
 use crate::support::deployment::{read_deploy_file, replace_once};
 use crate::support::eventually;
 use crate::support::front_proxy::{FrontProxy, FrontProxyKind, FrontUpstreams};
@@ -40,17 +40,7 @@ impl Stack {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("curfew.yaml");
         std::fs::write(&path, text).unwrap();
-        let mut setup = Setup::redis(&redis.url())
-            .config_file(&path)
-            .listen_on(upstreams.listeners)
-            .set("LISTEN__GRPC", &upstreams.grpc.to_string())
-            .set("COOKIE__SECURE", "false")
-            .set("COOKIE__NAME", "session");
-        for (key, value) in settings {
-            setup = setup.set(key, value);
-        }
-        setup.declare_redis_new();
-        let curfew = setup.start();
+        let curfew = upstreams.start_curfew(&redis, &path, settings);
         let stack = Self {
             proxy,
             curfew,

@@ -261,6 +261,31 @@ fn optional_features_are_rendered() {
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
 }
 
+/// `helm test` runs in another pod, with the same image.
+#[test]
+fn the_test_pod_gets_its_image_as_the_other_pods_do() {
+    let values = [
+        PRODUCTION_VALUES[0],
+        PRODUCTION_VALUES[1],
+        "imagePullSecrets[0].name=registry,image.pullPolicy=Always,image.tag=other",
+    ];
+    let rendered = RenderedManifests::new(&stdout_of(render_chart(&values)));
+    let test_pod = &rendered.find_object("Pod", "curfew-ready")["spec"];
+    assert_eq!(
+        test_pod["imagePullSecrets"],
+        json!([{ "name": "registry" }])
+    );
+    assert_eq!(
+        test_pod["imagePullSecrets"],
+        rendered.pod()["imagePullSecrets"]
+    );
+    for field in ["image", "imagePullPolicy"] {
+        let value = &test_pod["containers"][0][field];
+        assert!(value.is_string());
+        assert_eq!(*value, rendered.pod()["containers"][0][field], "{field}");
+    }
+}
+
 /// During an upgrade, Kubernetes can start a pod of the old template. It must not get a configuration that names files
 /// which only the new template mounts. So a change that needs a new pod changes the name of the ConfigMap, and a rollback
 /// restores the name. The other changes keep the name, because Curfew reloads them.

@@ -19,6 +19,15 @@ async fn the_process_stops_in_two_stages() {
     let mut curfew = setup.start();
     let session = curfew.sign_in("alice").await;
     assert!(run_healthcheck(&curfew, &[]).status.success());
+    let url = format!("http://{}/auth-request", curfew.check);
+    let check = async || {
+        let request = client().get(&url).header("cookie", session.cookie());
+        let request = request
+            .header("x-original-url", "https://app.example.com/")
+            .header("x-original-method", "GET");
+        request.send().await.unwrap()
+    };
+    assert!(!check().await.headers().contains_key("connection"));
     curfew.signal("TERM");
     eventually("the process is not ready", async || {
         curfew.get_ops("/readyz").await.0 == 503
@@ -32,13 +41,10 @@ async fn the_process_stops_in_two_stages() {
         "{errors}"
     );
     assert!(run_healthcheck(&curfew, &["--live"]).status.success());
-    // The process still accepts new connections.
-    let url = format!("http://{}/auth-request", curfew.check);
-    let request = client().get(url).header("cookie", session.cookie());
-    let request = request
-        .header("x-original-url", "https://app.example.com/")
-        .header("x-original-method", "GET");
-    assert_eq!(request.send().await.unwrap().status(), 200);
+    // The process still accepts new connections, and asks clients to leave after each answer.
+    let answer = check().await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["connection"], "close");
     assert!(curfew.wait_for_exit().await.success());
     let result = run_healthcheck(&curfew, &["--live"]);
     assert!(to_text(&result.stderr).contains("no answer from http"));

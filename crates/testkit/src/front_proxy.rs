@@ -1,12 +1,15 @@
 //! Runs the proxies in front of an application for the tests of sign-ins. Each proxy runs with its file of `deploy/`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
+use super::curfew::{Curfew, Setup};
 use super::deployment::{
     Server, envoy_address, installed_path, read_deploy_file, replace_once, uncomment,
 };
 use super::nginx::Nginx;
+use super::redis::RedisServer;
 use super::{Listeners, free_port, loopback, traefik};
 
 /// A proxy with which the tests of sign-ins run.
@@ -38,6 +41,27 @@ impl FrontUpstreams {
             application,
             oauth2_proxy: None,
         }
+    }
+
+    /// Starts Curfew behind the proxy, with this configuration file and further settings. The proxies of these tests have no
+    /// TLS, so the cookie is not for TLS only.
+    pub fn start_curfew(
+        &self,
+        redis: &RedisServer,
+        file: &Path,
+        settings: &[(&str, &str)],
+    ) -> Curfew {
+        let mut setup = Setup::redis(&redis.url())
+            .config_file(file)
+            .listen_on(self.listeners)
+            .set("LISTEN__GRPC", &self.grpc.to_string())
+            .set("COOKIE__SECURE", "false")
+            .set("COOKIE__NAME", "session");
+        for (key, value) in settings {
+            setup = setup.set(key, value);
+        }
+        setup.declare_redis_new();
+        setup.start()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::provider::Provider;
 use crate::reason_of;
 use crate::support::backend::Backend;
 use crate::support::browser::Browser;
-use crate::support::curfew::{Curfew, Setup, client};
+use crate::support::curfew::{Curfew, client};
 use crate::support::deployment::{Server, installed_path, read_deploy_file, replace_once};
 use crate::support::front_proxy::{FrontProxy, FrontProxyKind, FrontUpstreams};
 use crate::support::redis::RedisServer;
@@ -45,23 +45,15 @@ impl OauthProxyStack {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("curfew.yaml");
         std::fs::write(&file, curfew_configuration(address, &front)).unwrap();
-        let mut setup = Setup::redis(&redis.url())
-            .config_file(&file)
-            .listen_on(upstreams.listeners)
-            .set("LISTEN__GRPC", &upstreams.grpc.to_string())
-            .set("JWT__ISSUERS__MAIN__ISSUER", &provider.issuer)
-            .set("JWT__ISSUERS__MAIN__AUDIENCE", "oauth2-proxy")
-            .set("JWT__REFRESH_INTERVAL", "1s")
-            .set("POLICIES__RECENT__IDLE", "15m")
-            .set("POLICIES__RECENT__ABSOLUTE", "12h")
-            .set("POLICIES__RECENT__MAX_AUTH_AGE", "20m")
-            .set("COOKIE__SECURE", "false")
-            .set("COOKIE__NAME", "session");
-        for (key, value) in settings {
-            setup = setup.set(key, value);
-        }
-        setup.declare_redis_new();
-        let curfew = setup.start();
+        let own_settings = [
+            ("JWT__ISSUERS__MAIN__ISSUER", &*provider.issuer),
+            ("JWT__ISSUERS__MAIN__AUDIENCE", "oauth2-proxy"),
+            ("JWT__REFRESH_INTERVAL", "1s"),
+            ("POLICIES__RECENT__IDLE", "15m"),
+            ("POLICIES__RECENT__ABSOLUTE", "12h"),
+            ("POLICIES__RECENT__MAX_AUTH_AGE", "20m"),
+        ];
+        let curfew = upstreams.start_curfew(&redis, &file, &[&own_settings, settings].concat());
         let stack = Self {
             front,
             curfew,
